@@ -1,0 +1,80 @@
+//! New arrays.
+
+use super::Array;
+use crate::dtype::{DType, Element, with_element};
+use crate::error::{Error, Result};
+use crate::shape::Shape;
+
+impl Array {
+    /// An array with a copy of these numbers in row-major order.
+    ///
+    /// # Errors
+    /// A shape of another element count; more than 8 dimensions; no memory.
+    pub fn from_slice<T: Element>(data: &[T], dims: &[usize]) -> Result<Array> {
+        let shape = Shape::new(dims)?;
+        if shape.count() != data.len() {
+            return Err(Error::shape("from_slice", format!("shape {shape:?} holds {} elements, got {}", shape.count(), data.len())));
+        }
+        let mut array = Array::stale(shape, T::DTYPE)?;
+        array.slice_mut::<T>().copy_from_slice(data);
+        Ok(array)
+    }
+
+    /// An array filled with one value, rounded to the element type.
+    pub fn full(dims: &[usize], value: f64, dtype: DType) -> Result<Array> {
+        Array::filled(Shape::new(dims)?, value, dtype)
+    }
+
+    pub(crate) fn filled(shape: Shape, value: f64, dtype: DType) -> Result<Array> {
+        let mut array = Array::stale(shape, dtype)?;
+        with_element!(dtype, T => array.slice_mut::<T>().fill(T::from_f64(value)));
+        Ok(array)
+    }
+
+    /// An array of zeros.
+    pub fn zeros(dims: &[usize], dtype: DType) -> Result<Array> {
+        Array::full(dims, 0.0, dtype)
+    }
+
+    /// An array of ones.
+    pub fn ones(dims: &[usize], dtype: DType) -> Result<Array> {
+        Array::full(dims, 1.0, dtype)
+    }
+
+    /// A single number.
+    pub fn scalar(value: f64, dtype: DType) -> Result<Array> {
+        Array::filled(Shape::scalar(), value, dtype)
+    }
+
+    /// `start, start + step, …` up to but without `end` (PyTorch's `arange`).
+    ///
+    /// # Errors
+    /// A step of zero, or one that leads away from `end`.
+    pub fn arange(start: f64, end: f64, step: f64, dtype: DType) -> Result<Array> {
+        let count = ((end - start) / step).ceil();
+        if !count.is_finite() || count < 0.0 || count > (1u64 << 48) as f64 {
+            return Err(Error::value("arange", format!("steps of {step} do not lead from {start} to {end}")));
+        }
+        Array::from_index(&[count as usize], dtype, |i| start + i as f64 * step)
+    }
+
+    /// `count` evenly spaced numbers from `start` to `end`, both included (PyTorch's `linspace`).
+    pub fn linspace(start: f64, end: f64, count: usize, dtype: DType) -> Result<Array> {
+        let step = if count > 1 { (end - start) / (count - 1) as f64 } else { 0.0 };
+        Array::from_index(&[count], dtype, |i| if i + 1 == count && count > 1 { end } else { start + i as f64 * step })
+    }
+
+    /// The identity matrix of size `n`.
+    pub fn eye(n: usize, dtype: DType) -> Result<Array> {
+        Array::from_index(&[n, n], dtype, |i| (i / n == i % n) as u8 as f64)
+    }
+
+    /// An array whose element at row-major position `i` is `f(i)`, rounded to the element type.
+    pub fn from_index(dims: &[usize], dtype: DType, f: impl Fn(usize) -> f64) -> Result<Array> {
+        let mut array = Array::stale(Shape::new(dims)?, dtype)?;
+        with_element!(dtype, T => for (i, x) in array.slice_mut::<T>().iter_mut().enumerate() {
+            *x = T::from_f64(f(i));
+        });
+        Ok(array)
+    }
+}

@@ -1,0 +1,25 @@
+//! The tensor core of [chainrule](https://docs.rs/chainrule): [`Array`]s and the kernels that compute with them.
+//!
+//! Functions in [`ops`] take arrays and return arrays, forward and backward in pairs; they know nothing of tapes.
+//! All `unsafe` code of the library stands in this crate.
+
+pub mod array;
+pub mod device;
+pub mod dtype;
+pub mod error;
+pub(crate) mod layout;
+pub mod memory;
+pub mod ops;
+pub mod parallel;
+
+pub mod shape;
+pub mod simd;
+
+pub use array::Array;
+pub use device::Device;
+pub use dtype::{DType, Element};
+pub use error::{Error, Result};
+
+pub use shape::Shape;
+
+pub use half::{bf16, f16};

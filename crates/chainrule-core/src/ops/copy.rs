@@ -1,0 +1,242 @@
+//! Copies: of strided views into dense arrays, between element types, and of several arrays into one.
+
+use crate::array::Array;
+use crate::dtype::{DType, Element, with_element};
+use crate::error::{Error, Result};
+use crate::layout::Layout;
+use crate::ops::same_dtype;
+use crate::parallel::Target;
+use crate::shape::Shape;
+
+/// A dense copy.
+pub fn dense(x: &Array) -> Result<Array> {
+    let mut out = Array::stale(*x.shape(), x.dtype())?;
+    write_into(x, &mut out);
+    Ok(out)
+}
+
+/// Copies `x` over `out`, a writable view of the same shape and element type whose elements do not overlap.
+fn write_into(x: &Array, out: &mut Array) {
+    // Only the size of an element matters to a copy.
+    match x.dtype().size() {
+        1 => move_elements::<u8>(x, out),
+        2 => move_elements::<u16>(x, out),
+        4 => move_elements::<u32>(x, out),
+        _ => move_elements::<u64>(x, out),
+    }
+}
+
+fn move_elements<T: Copy + Send + Sync>(x: &Array, out: &mut Array) {
+    let layout = Layout::new(x.shape(), [x.all_strides(), out.all_strides()]);
+    let (from, to) = (Source(x.pointer::<T>()), Source(out.pointer::<T>()));
+    let dense = layout.inner_stride(1) == 1;
+    // A transposed view: some outer dimension is dense in the source. Both sides then move in square blocks.
+    if let Some(axis) = layout.strides(0).iter().position(|&s| s == 1).filter(|&a| dense && layout.inner_stride(0) != 1 && a + 1 < layout.dims().len()) {
+        return transpose(&layout, axis, from, to);
+    }
+    let (inner, step_from, step_to) = (layout.inner(), layout.inner_stride(0), layout.inner_stride(1));
+    if layout.dims().len() <= 1 && step_from == 1 && dense {
+        return crate::parallel::ranges(inner, 16 * crate::parallel::GRAIN, |start, end| {
+            // SAFETY: both sides are dense over `inner` elements, and ranges do not overlap.
+            unsafe { std::ptr::copy_nonoverlapping(from.at(start as isize), to.at(start as isize).cast_mut(), end - start) }
+        });
+    }
+    layout.rows(|[a, b]| {
+        // SAFETY: offsets and steps of the layout stay inside the arrays; rows of the output do not overlap.
+        unsafe {
+            let (a, b) = (from.at(a), to.at(b).cast_mut());
+            match (step_from, step_to) {
+                (1, 1) => std::ptr::copy_nonoverlapping(a, b, inner),
+                (0, 1) => std::slice::from_raw_parts_mut(b, inner).fill(*a),
+                _ => (0..inner as isize).for_each(|i| *b.offset(i * step_to) = *a.offset(i * step_from)),
+            }
+        }
+    });
+}
+
+/// An address that tasks share.
+#[derive(Clone, Copy)]
+struct Source<T>(*const T);
+// SAFETY: it only carries an address; what is read or written there is argued where it happens.
+unsafe impl<T> Send for Source<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for Source<T> {}
+impl<T> Source<T> {
+    fn at(self, offset: isize) -> *const T {
+        self.0.wrapping_offset(offset)
+    }
+}
+
+/// Side of the square blocks of a transposition.
+const BLOCK: usize = 16;
+
+fn transpose<T: Copy + Send + Sync>(layout: &Layout<2>, axis: usize, from: Source<T>, to: Source<T>) {
+    // Order dimensions as (others…, axis, inner): a block of `axis` x `inner` is dense along `axis` in the source and along `inner` in the target.
+    let last = layout.dims().len() - 1;
+    let layout = layout.innermost(axis).innermost(last - 1);
+    let (rows, columns) = (layout.dims()[last - 1], layout.dims()[last]);
+    let (from_step, to_step) = (layout.strides(0)[last], layout.strides(1)[last - 1]);
+    let strips = rows.div_ceil(BLOCK);
+    let strip = |[a, b]: [isize; 2], strip: usize| {
+        let (top, height) = (strip * BLOCK, BLOCK.min(rows - strip * BLOCK));
+        for left in (0..columns).step_by(BLOCK) {
+            let width = BLOCK.min(columns - left);
+            // SAFETY: row `top + i` and column `left + j` lie inside the layout, whose offsets stay inside the arrays; blocks of the target do not overlap.
+            unsafe {
+                let a = from.at(a + top as isize + left as isize * from_step);
+                let b = to.at(b + top as isize * to_step + left as isize).cast_mut();
+                if height == BLOCK && width == BLOCK {
+                    let mut block = [[std::mem::MaybeUninit::<T>::uninit(); BLOCK]; BLOCK];
+                    for (j, line) in block.iter_mut().enumerate() {
+                        std::ptr::copy_nonoverlapping(a.offset(j as isize * from_step), line.as_mut_ptr().cast(), BLOCK);
+                    }
+                    for i in 0..BLOCK {
+                        let line: [_; BLOCK] = std::array::from_fn(|j| block[j][i].assume_init());
+                        b.offset(i as isize * to_step).cast::<[T; BLOCK]>().write_unaligned(line);
+                    }
+                } else {
+                    for i in 0..height as isize {
+                        for j in 0..width as isize {
+                            *b.offset(i * to_step + j) = *a.offset(i + j * from_step);
+                        }
+                    }
+                }
+            }
+        }
+    };
+    if layout.dims().len() == 2 {
+        crate::parallel::ranges(strips, (crate::parallel::GRAIN / (BLOCK * columns.max(1))).max(1), |start, end| (start..end).for_each(|s| strip([0, 0], s)));
+    } else {
+        layout.blocks(2, |offsets| (0..strips).for_each(|s| strip(offsets, s)));
+    }
+}
+
+/// Every element converted to `dtype`.
+pub fn cast(x: &Array, dtype: DType) -> Result<Array> {
+    let x = x.contiguous()?;
+    let mut out = Array::stale(*x.shape(), dtype)?;
+    with_element!(x.dtype(), A => with_element!(dtype, B => convert::<A, B>(x.slice(), out.slice_mut())));
+    Ok(out)
+}
+
+fn convert<A: Element, B: Element>(from: &[A], to: &mut [B]) {
+    let target = Target::new(to);
+    crate::parallel::ranges(from.len(), crate::parallel::GRAIN, |start, end| {
+        // SAFETY: ranges do not overlap.
+        let to = unsafe { target.slice(start, end) };
+        for (b, a) in to.iter_mut().zip(&from[start..end]) {
+            *b = B::from_f64(a.to_f64());
+        }
+    });
+}
+
+/// The arrays side by side along `axis` (PyTorch's `cat`): `[.., n_i, ..] -> [.., sum n_i, ..]`.
+///
+/// # Errors
+/// No array; extents that differ elsewhere; different element types.
+pub fn concatenate(arrays: &[&Array], axis: isize) -> Result<Array> {
+    const OP: &str = "concatenate";
+    let Some(first) = arrays.first() else { return Err(Error::value(OP, "got no array, expected at least one")) };
+    let at = first.shape().axis(OP, axis)?;
+    let mut extent = 0usize;
+    for a in arrays {
+        same_dtype(OP, first, a)?;
+        if a.rank() != first.rank() || a.shape().without(at) != first.shape().without(at) {
+            return Err(Error::shape(OP, format!("shapes {:?} and {:?} differ outside dimension {axis}", first.shape(), a.shape())));
+        }
+        extent += a.dims()[at];
+    }
+    let out = Array::stale(Shape::new(first.shape().with(at, extent).dims())?, first.dtype())?;
+    let mut start = 0;
+    for a in arrays {
+        let mut part = out.narrow(at as isize, start, a.dims()[at])?;
+        write_into(a, &mut part);
+        start += a.dims()[at];
+    }
+    Ok(out)
+}
+
+/// `out[.., start.., ..] = x` in a copy of `base` (in place when nothing else holds it): `x` replaces the part that starts at `starts`.
+///
+/// # Errors
+/// A part that does not lie inside `base`; different element types.
+pub fn place(mut base: Array, x: &Array, starts: &[usize]) -> Result<Array> {
+    const OP: &str = "place";
+    same_dtype(OP, &base, x)?;
+    let fits = base.rank() == x.rank() && starts.len() == x.rank() && (0..x.rank()).all(|i| starts[i] + x.dims()[i] <= base.dims()[i]);
+    if !fits {
+        return Err(Error::shape(OP, format!("a part of shape {:?} at {starts:?} is not inside {:?}", x.shape(), base.shape())));
+    }
+    base.own()?;
+    let mut part = base.clone();
+    for (i, &start) in starts.iter().enumerate() {
+        part = part.narrow(i as isize, start, x.dims()[i])?;
+    }
+    write_into(x, &mut part);
+    Ok(base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(dims: &[usize]) -> Array {
+        Array::from_index(dims, DType::F32, |i| i as f64).unwrap()
+    }
+
+    #[test]
+    fn views_copy_as_they_read() {
+        for dims in [&[5usize, 7][..], &[33, 48], &[2, 40, 37], &[3, 17, 2, 19], &[0, 4], &[1, 1]] {
+            let x = counted(dims);
+            let rank = dims.len();
+            for a in 0..rank {
+                for b in 0..rank {
+                    let view = x.transpose(a as isize, b as isize).unwrap();
+                    let mut expected = vec![0f32; view.count()];
+                    for (i, e) in expected.iter_mut().enumerate() {
+                        let (mut rest, mut at) = (i, 0isize);
+                        for d in (0..rank).rev() {
+                            at += (rest % view.dims()[d]) as isize * view.strides()[d];
+                            rest /= view.dims()[d];
+                        }
+                        *e = at as f32;
+                    }
+                    assert_eq!(view.to_vec::<f32>().unwrap(), expected, "{dims:?} {a} {b}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn flipped_stepped_and_stretched() {
+        let x = counted(&[2, 3]);
+        assert_eq!(x.flip(&[1]).unwrap().to_vec::<f32>().unwrap(), [2., 1., 0., 5., 4., 3.]);
+        assert_eq!(x.stepped(1, 0, 3, 2).unwrap().to_vec::<f32>().unwrap(), [0., 2., 3., 5.]);
+        let wide = x.select(0, 1).unwrap().unsqueeze(-1).unwrap().broadcast_to(&[2, 3, 2]).unwrap();
+        assert_eq!(wide.to_vec::<f32>().unwrap(), [3., 3., 4., 4., 5., 5., 3., 3., 4., 4., 5., 5.]);
+    }
+
+    #[test]
+    fn parts_are_put_together() {
+        let (a, b) = (counted(&[2, 2]), counted(&[2, 3]));
+        let out = concatenate(&[&a, &b.flip(&[1]).unwrap()], -1).unwrap();
+        assert_eq!(out.to_vec::<f32>().unwrap(), [0., 1., 2., 1., 0., 2., 3., 5., 4., 3.]);
+        let error = concatenate(&[&a, &counted(&[3, 3])], 1).unwrap_err().to_string();
+        assert!(error.contains("[2, 2]") && error.contains("[3, 3]"), "{error}");
+        let base = counted(&[3, 3]);
+        let placed = place(base.clone(), &counted(&[2, 1]), &[1, 2]).unwrap();
+        assert_eq!(placed.to_vec::<f32>().unwrap(), [0., 1., 2., 3., 4., 0., 6., 7., 1.]);
+        assert_eq!(base.to_vec::<f32>().unwrap()[5], 5.0);
+    }
+
+    #[test]
+    fn casts_round_and_saturate() {
+        let x = Array::from_slice(&[-1.5f32, 0.5, 300.0, f32::NAN], &[4]).unwrap();
+        assert_eq!(x.cast(DType::U8).unwrap().to_vec::<u8>().unwrap(), [0, 0, 255, 0]);
+        assert_eq!(x.cast(DType::I64).unwrap().to_vec::<i64>().unwrap(), [-1, 0, 300, 0]);
+        let half = x.cast(DType::BF16).unwrap().cast(DType::F32).unwrap().to_vec::<f32>().unwrap();
+        assert_eq!(half[..3], [-1.5, 0.5, 300.0]);
+        let big = Array::from_slice(&[(1i64 << 60) + 1], &[1]).unwrap();
+        assert_eq!(big.cast(DType::I64).unwrap().to_vec::<i64>().unwrap(), [(1 << 60) + 1]);
+    }
+}

@@ -1,0 +1,256 @@
+//! Functions of two numbers, comparisons, and the choice between two by a third; all with broadcasting.
+
+use crate::array::Array;
+use crate::dtype::{DType, Element, with_element};
+use crate::error::{Error, Result};
+use crate::layout::Layout;
+use crate::ops::{Float, same_dtype};
+use crate::parallel::{self, Target};
+use crate::shape::Shape;
+use crate::simd::{self, Kernel, Simd};
+
+/// A function of two numbers whose result has their type.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Binary {
+    /// a + b
+    Add,
+    /// a - b
+    Sub,
+    /// a · b
+    Mul,
+    /// a / b
+    Div,
+    /// The larger; NaN if either is NaN.
+    Maximum,
+    /// The smaller; NaN if either is NaN.
+    Minimum,
+    /// a^b
+    Pow,
+}
+
+/// A comparison of two numbers; the result is u8, 1 for true.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Comparison {
+    /// a = b
+    Equal,
+    /// a ≠ b
+    NotEqual,
+    /// a < b
+    Less,
+    /// a ≤ b
+    LessEqual,
+    /// a > b
+    Greater,
+    /// a ≥ b
+    GreaterEqual,
+}
+
+impl Binary {
+    /// The name in messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Binary::Add => "add",
+            Binary::Sub => "sub",
+            Binary::Mul => "mul",
+            Binary::Div => "div",
+            Binary::Maximum => "maximum",
+            Binary::Minimum => "minimum",
+            Binary::Pow => "pow",
+        }
+    }
+}
+
+impl Comparison {
+    /// The name in messages.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Comparison::Equal => "equal",
+            Comparison::NotEqual => "not_equal",
+            Comparison::Less => "less",
+            Comparison::LessEqual => "less_equal",
+            Comparison::Greater => "greater",
+            Comparison::GreaterEqual => "greater_equal",
+        }
+    }
+}
+
+/// `op(a, b)` for f32, f64, and i64 (all but div and pow), with broadcasting.
+///
+/// # Errors
+/// Shapes that do not broadcast; different or other element types.
+pub fn binary(op: Binary, a: &Array, b: &Array) -> Result<Array> {
+    let dtype = same_dtype(op.name(), a, b)?;
+    let shape = Shape::broadcast(op.name(), a.shape(), b.shape())?;
+    let mut out = Array::stale(shape, dtype)?;
+    match dtype {
+        DType::F32 => floats::<f32>(op, a, b, &mut out)?,
+        DType::F64 => floats::<f64>(op, a, b, &mut out)?,
+        DType::I64 => integers(op, a, b, &mut out)?,
+        got => return Err(Error::DType { op: op.name(), got, expected: "f32, f64 or i64" }),
+    }
+    Ok(out)
+}
+
+fn floats<T: Float>(op: Binary, a: &Array, b: &Array, out: &mut Array) -> Result<()> {
+    match op {
+        Binary::Add => pairs(a, b, out, |x: T, y: T| x + y),
+        Binary::Sub => pairs(a, b, out, |x: T, y: T| x - y),
+        Binary::Mul => pairs(a, b, out, |x: T, y: T| x * y),
+        Binary::Div => pairs(a, b, out, |x: T, y: T| x / y),
+        Binary::Maximum => pairs(a, b, out, |x: T, y: T| if x > y || x != x { x } else { y }),
+        Binary::Minimum => pairs(a, b, out, |x: T, y: T| if x < y || x != x { x } else { y }),
+        Binary::Pow => pairs(a, b, out, |x: T, y: T| x.powf(y)),
+    }
+}
+
+fn integers(op: Binary, a: &Array, b: &Array, out: &mut Array) -> Result<()> {
+    match op {
+        Binary::Add => pairs(a, b, out, i64::wrapping_add),
+        Binary::Sub => pairs(a, b, out, i64::wrapping_sub),
+        Binary::Mul => pairs(a, b, out, i64::wrapping_mul),
+        Binary::Maximum => pairs(a, b, out, |x: i64, y: i64| x.max(y)),
+        Binary::Minimum => pairs(a, b, out, |x: i64, y: i64| x.min(y)),
+        Binary::Div | Binary::Pow => Err(Error::DType { op: op.name(), got: DType::I64, expected: "f32 or f64" }),
+    }
+}
+
+/// `op(a, b)` as u8, for all element types, with broadcasting. Comparisons with NaN are false, but for `NotEqual`.
+///
+/// # Errors
+/// Shapes that do not broadcast; different element types.
+pub fn compare(op: Comparison, a: &Array, b: &Array) -> Result<Array> {
+    let dtype = same_dtype(op.name(), a, b)?;
+    let shape = Shape::broadcast(op.name(), a.shape(), b.shape())?;
+    let mut out = Array::stale(shape, DType::U8)?;
+    with_element!(dtype, T => match op {
+        Comparison::Equal => pairs(a, b, &mut out, |x: T, y: T| (x == y) as u8),
+        Comparison::NotEqual => pairs(a, b, &mut out, |x: T, y: T| (x != y) as u8),
+        Comparison::Less => pairs(a, b, &mut out, |x: T, y: T| (x < y) as u8),
+        Comparison::LessEqual => pairs(a, b, &mut out, |x: T, y: T| (x <= y) as u8),
+        Comparison::Greater => pairs(a, b, &mut out, |x: T, y: T| (x > y) as u8),
+        Comparison::GreaterEqual => pairs(a, b, &mut out, |x: T, y: T| (x >= y) as u8),
+    })?;
+    Ok(out)
+}
+
+/// `condition ? a : b` (PyTorch's `where`), with broadcasting; the condition is u8, any value but 0 is true.
+///
+/// # Errors
+/// Shapes that do not broadcast; a condition that is not u8; `a` and `b` of different element types.
+pub fn select(condition: &Array, a: &Array, b: &Array) -> Result<Array> {
+    const OP: &str = "where";
+    let dtype = same_dtype(OP, a, b)?;
+    if condition.dtype() != DType::U8 {
+        return Err(Error::DType { op: OP, got: condition.dtype(), expected: "u8 (truth values) as the condition" });
+    }
+    let shape = Shape::broadcast(OP, &Shape::broadcast(OP, a.shape(), b.shape())?, condition.shape())?;
+    let mut out = Array::stale(shape, dtype)?;
+    let (condition, a, b) = (condition.broadcast_to(&shape)?, a.broadcast_to(&shape)?, b.broadcast_to(&shape)?);
+    let layout = Layout::new(&shape, [condition.all_strides(), a.all_strides(), b.all_strides(), out.all_strides()]);
+    let steps = [0, 1, 2].map(|n| layout.inner_stride(n));
+    with_element!(dtype, T => {
+        let (c, a, b) = (Operand(condition.pointer::<u8>()), Operand(a.pointer::<T>()), Operand(b.pointer::<T>()));
+        let target = Target::new(out.slice_mut::<T>());
+        layout.rows(|[at_c, at_a, at_b, at]| {
+            // SAFETY: the layout's offsets and steps stay inside the arrays; rows of the output do not overlap.
+            let row = unsafe { target.slice(at as usize, at as usize + layout.inner()) };
+            for (i, out) in row.iter_mut().enumerate() {
+                let i = i as isize;
+                // SAFETY: as above.
+                *out = unsafe { if c.read(at_c + i * steps[0]) != 0 { a.read(at_a + i * steps[1]) } else { b.read(at_b + i * steps[2]) } };
+            }
+        });
+    });
+    Ok(out)
+}
+
+/// An operand's address, shared by tasks.
+#[derive(Clone, Copy)]
+struct Operand<T>(*const T);
+// SAFETY: the arrays behind it are only read while tasks run.
+unsafe impl<T: Sync> Send for Operand<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Operand<T> {}
+impl<T: Copy> Operand<T> {
+    /// # Safety
+    /// The offset lies inside the array.
+    #[inline(always)]
+    unsafe fn read(self, offset: isize) -> T {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.offset(offset).read() }
+    }
+    /// # Safety
+    /// `count` elements from the offset on lie inside the array.
+    #[inline(always)]
+    unsafe fn slice<'a>(self, offset: isize, count: usize) -> &'a [T] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts(self.0.offset(offset), count) }
+    }
+}
+
+/// `out = f(a, b)` over broadcast views. The inner loop is compiled for each level, and for operands that are dense or constant along it.
+fn pairs<A: Element, B: Element, O: Element>(a: &Array, b: &Array, out: &mut Array, f: impl Fn(A, B) -> O + Copy + Send + Sync) -> Result<()> {
+    let shape = *out.shape();
+    let (a, b) = (a.broadcast_to(&shape)?, b.broadcast_to(&shape)?);
+    let layout = Layout::new(&shape, [a.all_strides(), b.all_strides(), out.all_strides()]);
+    let (step_a, step_b) = (layout.inner_stride(0), layout.inner_stride(1));
+    let (a, b, target) = (Operand(a.pointer::<A>()), Operand(b.pointer::<B>()), Target::new(out.slice_mut::<O>()));
+    let row = |at_a: isize, at_b: isize, at: isize, count: usize| {
+        // SAFETY: the layout's offsets and steps stay inside the arrays; rows of the output do not overlap.
+        let out = unsafe { target.slice(at as usize, at as usize + count) };
+        // SAFETY: as above.
+        unsafe {
+            match (step_a, step_b) {
+                (1, 1) => simd::run(Dense(f, a.slice(at_a, count), b.slice(at_b, count), out)),
+                (1, 0) => simd::run(Right(f, a.slice(at_a, count), b.read(at_b), out)),
+                (0, 1) => simd::run(Left(f, a.read(at_a), b.slice(at_b, count), out)),
+                _ => {
+                    for (i, out) in out.iter_mut().enumerate() {
+                        *out = f(a.read(at_a + i as isize * step_a), b.read(at_b + i as isize * step_b));
+                    }
+                }
+            }
+        }
+    };
+    if layout.dims().len() <= 1 {
+        parallel::ranges(shape.count(), parallel::GRAIN, |start, end| row(start as isize * step_a, start as isize * step_b, start as isize, end - start));
+    } else {
+        layout.rows(|[at_a, at_b, at]| row(at_a, at_b, at, layout.inner()));
+    }
+    Ok(())
+}
+
+struct Dense<'a, F, A, B, O>(F, &'a [A], &'a [B], &'a mut [O]);
+impl<A: Copy, B: Copy, O, F: Fn(A, B) -> O> Kernel for Dense<'_, F, A, B, O> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        for ((o, a), b) in self.3.iter_mut().zip(self.1).zip(self.2) {
+            *o = (self.0)(*a, *b);
+        }
+    }
+}
+
+struct Right<'a, F, A, B, O>(F, &'a [A], B, &'a mut [O]);
+impl<A: Copy, B: Copy, O, F: Fn(A, B) -> O> Kernel for Right<'_, F, A, B, O> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        for (o, a) in self.3.iter_mut().zip(self.1) {
+            *o = (self.0)(*a, self.2);
+        }
+    }
+}
+
+struct Left<'a, F, A, B, O>(F, A, &'a [B], &'a mut [O]);
+impl<A: Copy, B: Copy, O, F: Fn(A, B) -> O> Kernel for Left<'_, F, A, B, O> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        for (o, b) in self.3.iter_mut().zip(self.2) {
+            *o = (self.0)(self.1, *b);
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The table of functions of one number: formula, slope, and the slope's own slope.
+//!
+//! A row reads `Name(parameters) "name" keeps: |x| f(x), |v| f', |v| df'/dv`. `keeps` says which number the backward pass looks at, `input` (v = x) or `output` (v = f(x)): the cheaper one to have.
+//! From a row come the forward kernel, the backward kernel `g f'`, and, for second order, the kernel `h g df'/dv`.
+
+use super::Formula;
+use crate::simd::Real;
+
+/// Which number the slope of a function is computed from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kept {
+    /// The function's argument.
+    Input,
+    /// The function's value.
+    Output,
+}
+
+macro_rules! kept {
+    (input) => {
+        Kept::Input
+    };
+    (output) => {
+        Kept::Output
+    };
+}
+
+macro_rules! functions {
+    ($($(#[$doc:meta])* $name:ident($($parameter:ident),*) $text:literal $kept:ident: |$x:ident| $value:expr, |$v:ident| $slope:expr, |$w:ident| $bend:expr;)*) => {
+        /// A function of one number; parameters are held as doubles.
+        #[derive(Clone, Copy, PartialEq, Debug)]
+        #[non_exhaustive]
+        pub enum Unary {
+            $($(#[$doc])* $name { $(#[allow(missing_docs)] $parameter: f64),* },)*
+        }
+
+        impl Unary {
+            /// The name in messages.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Unary::$name { .. } => $text,)*
+                }
+            }
+            /// What the backward pass needs.
+            pub fn keeps(self) -> Kept {
+                match self {
+                    $(Unary::$name { .. } => kept!($kept),)*
+                }
+            }
+            /// Hands the row's formula to `visitor`, so that a kernel is compiled for each.
+            pub(super) fn visit<V: Visitor>(self, visitor: V) {
+                match self {
+                    $(Unary::$name { $($parameter),* } => visitor.visit(formulas::$name { $($parameter),* }),)*
+                }
+            }
+        }
+
+        mod formulas {
+            $(#[derive(Clone, Copy)]
+            pub(super) struct $name { $(pub(super) $parameter: f64),* })*
+        }
+
+        $(impl Formula for formulas::$name {
+            #[inline(always)]
+            fn value<R: Real>(self, $x: R) -> R {
+                $(let $parameter = R::of(self.$parameter);)*
+                $value
+            }
+            #[inline(always)]
+            fn slope<R: Real>(self, $v: R) -> R {
+                $(#[allow(unused)] let $parameter = R::of(self.$parameter);)*
+                $slope
+            }
+            #[inline(always)]
+            fn bend<R: Real>(self, $w: R) -> R {
+                $(#[allow(unused)] let $parameter = R::of(self.$parameter);)*
+                $bend
+            }
+        })*
+    };
+}
+
+/// Receives the formula of a row.
+pub(super) trait Visitor {
+    fn visit<F: Formula>(self, formula: F);
+}
+
+/// `if` as a value, which loops turn into a blend.
+#[inline(always)]
+fn choose<R: Real>(condition: bool, yes: R, no: R) -> R {
+    if condition { yes } else { no }
+}
+
+#[inline(always)]
+fn c<R: Real>(x: f64) -> R {
+    R::of(x)
+}
+
+/// The density of the normal distribution.
+#[inline(always)]
+fn density<R: Real>(x: R) -> R {
+    (x * x * c(-0.5)).exp() * c(0.398_942_280_401_432_7)
+}
+
+/// The normal distribution function.
+#[inline(always)]
+fn normal<R: Real>(x: R) -> R {
+    ((x * c(std::f64::consts::FRAC_1_SQRT_2)).erf() + R::one()) * c(0.5)
+}
+
+/// tanh(u), u' and u'' of GELU's tanh form, u = sqrt(2/pi) (x + 0.044715 x³).
+#[inline(always)]
+fn gelu_parts<R: Real>(x: R) -> (R, R, R) {
+    let (k, a) = (c::<R>(0.797_884_560_802_865_4), c::<R>(0.044_715));
+    let u = k * x * (a * x * x + R::one());
+    (u.tanh(), k * (a * c(3.0) * x * x + R::one()), k * a * c(6.0) * x)
+}
+
+const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
+const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
+
+functions! {
+    /// `scale x + shift`
+    Affine(scale, shift) "affine" input: |x| x.mul_add(scale, shift), |v| { let _ = v; scale }, |v| v * R::zero();
+    /// max(x, 0)
+    Relu() "relu" output: |x| Real::max(x, R::zero()), |y| choose(y > R::zero(), R::one(), R::zero()), |_y| R::zero();
+    /// x above 0, `negative_slope` x below
+    LeakyRelu(negative_slope) "leaky_relu" input: |x| choose(x > R::zero(), x, x * negative_slope), |x| choose(x > R::zero(), R::one(), negative_slope), |_x| R::zero();
+    /// x above 0, `alpha` (exp(x) - 1) below
+    Elu(alpha) "elu" input: |x| choose(x > R::zero(), x, alpha * x.exp_m1()), |x| choose(x > R::zero(), R::one(), alpha * x.exp()), |x| choose(x > R::zero(), R::zero(), alpha * x.exp());
+    /// Scaled ELU (Klambauer et al. 2017)
+    Selu() "selu" input: |x| c::<R>(SELU_SCALE) * choose(x > R::zero(), x, c::<R>(SELU_ALPHA) * x.exp_m1()),
+        |x| c::<R>(SELU_SCALE) * choose(x > R::zero(), R::one(), c::<R>(SELU_ALPHA) * x.exp()), |x| choose(x > R::zero(), R::zero(), c::<R>(SELU_SCALE * SELU_ALPHA) * x.exp());
+    /// min(max(x, 0), 6)
+    Relu6() "relu6" input: |x| Real::min(Real::max(x, R::zero()), c(6.0)), |x| choose(x > R::zero() && x < c(6.0), R::one(), R::zero()), |_x| R::zero();
+    /// x Φ(x), Φ the normal distribution function (Hendrycks and Gimpel 2016)
+    Gelu() "gelu" input: |x| x * normal(x), |x| x.mul_add(density(x), normal(x)), |x| density(x) * (c::<R>(2.0) - x * x);
+    /// GELU with Φ approximated by tanh
+    GeluTanh() "gelu_tanh" input: |x| { let (t, _, _) = gelu_parts(x); c::<R>(0.5) * x * (R::one() + t) },
+        |x| { let (t, d, _) = gelu_parts(x); c::<R>(0.5) * (R::one() + t + x * (R::one() - t * t) * d) },
+        |x| { let (t, d, e) = gelu_parts(x); (R::one() - t * t) * (d + c::<R>(0.5) * x * (e - c::<R>(2.0) * t * d * d)) };
+    /// x σ(x), also called swish (Elfwing et al. 2017)
+    Silu() "silu" input: |x| x * x.sigmoid(), |x| { let s = x.sigmoid(); s * (R::one() + x * (R::one() - s)) },
+        |x| { let s = x.sigmoid(); s * (R::one() - s) * (c::<R>(2.0) + x * (R::one() - c::<R>(2.0) * s)) };
+    /// 1 / (1 + exp(-x))
+    Sigmoid() "sigmoid" output: |x| x.sigmoid(), |y| y * (R::one() - y), |y| R::one() - c::<R>(2.0) * y;
+    /// ln σ(x)
+    LogSigmoid() "log_sigmoid" input: |x| -(-x).softplus(), |x| (-x).sigmoid(), |x| -(x.sigmoid() * (-x).sigmoid());
+    /// (exp(x) - exp(-x)) / (exp(x) + exp(-x))
+    Tanh() "tanh" output: |x| x.tanh(), |y| R::one() - y * y, |y| c::<R>(-2.0) * y;
+    /// ln(1 + exp(`beta` x)) / `beta`; x itself where `beta` x is above `threshold`
+    Softplus(beta, threshold) "softplus" input: |x| choose(x * beta > threshold, x, (x * beta).softplus() / beta),
+        |x| choose(x * beta > threshold, R::one(), (x * beta).sigmoid()),
+        |x| { let s = (x * beta).sigmoid(); choose(x * beta > threshold, R::zero(), beta * s * (R::one() - s)) };
+    /// x tanh(ln(1 + exp(x))) (Misra 2019)
+    Mish() "mish" input: |x| x * x.softplus().tanh(), |x| { let (t, s) = (x.softplus().tanh(), x.sigmoid()); t + x * s * (R::one() - t * t) },
+        |x| { let (t, s) = (x.softplus().tanh(), x.sigmoid()); s * (R::one() - t * t) * (c::<R>(2.0) + x * (R::one() - s - c::<R>(2.0) * t * s)) };
+    /// x min(max(x + 3, 0), 6) / 6
+    Hardswish() "hardswish" input: |x| x * Real::min(Real::max(x + c(3.0), R::zero()), c(6.0)) * c(1.0 / 6.0),
+        |x| choose(x > c(3.0), R::one(), choose(x < c(-3.0), R::zero(), x * c(1.0 / 3.0) + c(0.5))),
+        |x| choose(x > c(3.0) || x < c(-3.0), R::zero(), c(1.0 / 3.0));
+    /// min(max(x / 6 + 1/2, 0), 1)
+    Hardsigmoid() "hardsigmoid" input: |x| Real::min(Real::max(x * c(1.0 / 6.0) + c(0.5), R::zero()), R::one()),
+        |x| choose(x > c(-3.0) && x < c(3.0), c(1.0 / 6.0), R::zero()), |_x| R::zero();
+    /// min(max(x, `min`), `max`); the slope is 1 on the bounds, as in PyTorch
+    Clamp(min, max) "clamp" input: |x| Real::min(Real::max(x, min), max), |x| choose(x >= min && x <= max, R::one(), R::zero()), |_x| R::zero();
+    /// |x|
+    Abs() "abs" input: |x| x.abs(), |x| choose(x > R::zero(), R::one(), choose(x < R::zero(), -R::one(), R::zero())), |_x| R::zero();
+    /// -1, 0 or 1
+    Sign() "sign" input: |x| choose(x > R::zero(), R::one(), choose(x < R::zero(), -R::one(), R::zero())), |_x| R::zero(), |_x| R::zero();
+    /// The largest integer not above x
+    Floor() "floor" input: |x| x.floor(), |_x| R::zero(), |_x| R::zero();
+    /// The nearest integer, ties to even
+    Round() "round" input: |x| x.round(), |_x| R::zero(), |_x| R::zero();
+    /// e^x
+    Exp() "exp" output: |x| x.exp(), |y| y, |_y| R::one();
+    /// e^x - 1
+    ExpM1() "exp_m1" output: |x| x.exp_m1(), |y| y + R::one(), |_y| R::one();
+    /// The natural logarithm
+    Ln() "ln" input: |x| x.ln(), |x| R::one() / x, |x| -R::one() / (x * x);
+    /// ln(1 + x)
+    Ln1p() "ln_1p" input: |x| x.ln_1p(), |x| R::one() / (R::one() + x), |x| -R::one() / ((R::one() + x) * (R::one() + x));
+    /// The square root
+    Sqrt() "sqrt" output: |x| x.sqrt(), |y| c::<R>(0.5) / y, |y| c::<R>(-0.5) / (y * y);
+    /// 1 / sqrt(x)
+    Rsqrt() "rsqrt" output: |x| R::one() / x.sqrt(), |y| c::<R>(-0.5) * y * y * y, |y| c::<R>(-1.5) * y * y;
+    /// 1 / x
+    Reciprocal() "reciprocal" output: |x| R::one() / x, |y| -(y * y), |y| c::<R>(-2.0) * y;
+    /// x²
+    Square() "square" input: |x| x * x, |x| c::<R>(2.0) * x, |_x| c(2.0);
+    /// The sine
+    Sin() "sin" input: |x| x.sin(), |x| x.cos(), |x| -x.sin();
+    /// The cosine
+    Cos() "cos" input: |x| x.cos(), |x| -x.sin(), |x| -x.cos();
+    /// The error function
+    Erf() "erf" input: |x| x.erf(), |x| c::<R>(std::f64::consts::FRAC_2_SQRT_PI) * (-(x * x)).exp(), |x| c::<R>(-2.0 * std::f64::consts::FRAC_2_SQRT_PI) * x * (-(x * x)).exp();
+    /// x^`exponent`
+    Powf(exponent) "powf" input: |x| x.powf(exponent),
+        |x| choose(exponent == R::zero(), R::zero(), exponent * x.powf(exponent - R::one())),
+        |x| choose(exponent == R::zero() || exponent == R::one(), R::zero(), exponent * (exponent - R::one()) * x.powf(exponent - c(2.0)));
+}

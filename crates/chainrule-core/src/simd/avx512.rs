@@ -1,0 +1,108 @@
+//! AVX-512 registers.
+
+use super::Vector;
+use std::arch::x86_64::*;
+
+macro_rules! register {
+    ($name:ident, $element:ty, $register:ty, $mask:ty, $lanes:literal, $rows:literal,
+     $set1:ident, $loadu:ident, $maskz_loadu:ident, $storeu:ident, $mask_storeu:ident, $add:ident, $mul:ident, $fmadd:ident, $max:ident, $sum:ident) => {
+        #[derive(Clone, Copy)]
+        #[repr(transparent)]
+        pub(crate) struct $name($register);
+
+        impl Vector for $name {
+            type Element = $element;
+            const LANES: usize = $lanes;
+            const TILE_ROWS: usize = $rows;
+            const TILE_VECTORS: usize = 2;
+
+            #[inline(always)]
+            unsafe fn splat(value: $element) -> Self {
+                // SAFETY: the trait's contract.
+                Self(unsafe { $set1(value) })
+            }
+            #[inline(always)]
+            unsafe fn load(at: *const $element) -> Self {
+                // SAFETY: the trait's contract.
+                Self(unsafe { $loadu(at) })
+            }
+            #[inline(always)]
+            unsafe fn load_first(at: *const $element, count: usize) -> Self {
+                // SAFETY: the trait's contract; masked lanes are not accessed.
+                Self(unsafe { $maskz_loadu(((1u32 << count) - 1) as $mask, at) })
+            }
+            #[inline(always)]
+            unsafe fn store(self, at: *mut $element) {
+                // SAFETY: the trait's contract.
+                unsafe { $storeu(at, self.0) }
+            }
+            #[inline(always)]
+            unsafe fn store_first(self, at: *mut $element, count: usize) {
+                // SAFETY: the trait's contract; masked lanes are not accessed.
+                unsafe { $mask_storeu(at, ((1u32 << count) - 1) as $mask, self.0) }
+            }
+            #[inline(always)]
+            unsafe fn add(self, other: Self) -> Self {
+                // SAFETY: the trait's contract.
+                Self(unsafe { $add(self.0, other.0) })
+            }
+            #[inline(always)]
+            unsafe fn mul(self, other: Self) -> Self {
+                // SAFETY: the trait's contract.
+                Self(unsafe { $mul(self.0, other.0) })
+            }
+            #[inline(always)]
+            unsafe fn mul_add(self, factor: Self, addend: Self) -> Self {
+                // SAFETY: the trait's contract.
+                Self(unsafe { $fmadd(self.0, factor.0, addend.0) })
+            }
+            #[inline(always)]
+            unsafe fn max(self, other: Self) -> Self {
+                // SAFETY: the trait's contract.
+                Self(unsafe { $max(self.0, other.0) })
+            }
+            #[inline(always)]
+            unsafe fn sum(self) -> $element {
+                // SAFETY: the trait's contract.
+                unsafe { $sum(self.0) }
+            }
+        }
+    };
+}
+
+register!(
+    F32x16,
+    f32,
+    __m512,
+    __mmask16,
+    16,
+    14,
+    _mm512_set1_ps,
+    _mm512_loadu_ps,
+    _mm512_maskz_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_mask_storeu_ps,
+    _mm512_add_ps,
+    _mm512_mul_ps,
+    _mm512_fmadd_ps,
+    _mm512_max_ps,
+    _mm512_reduce_add_ps
+);
+register!(
+    F64x8,
+    f64,
+    __m512d,
+    __mmask8,
+    8,
+    14,
+    _mm512_set1_pd,
+    _mm512_loadu_pd,
+    _mm512_maskz_loadu_pd,
+    _mm512_storeu_pd,
+    _mm512_mask_storeu_pd,
+    _mm512_add_pd,
+    _mm512_mul_pd,
+    _mm512_fmadd_pd,
+    _mm512_max_pd,
+    _mm512_reduce_add_pd
+);

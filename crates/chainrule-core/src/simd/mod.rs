@@ -1,0 +1,162 @@
+//! The CPU level, found once, and the one `match` that sends a kernel to it.
+//!
+//! A kernel is written once, generic over [`Simd`]; [`run`] compiles it for every level of the target and calls the one this machine has.
+//! Elementwise kernels are plain loops over [`Real`] numbers, which the compiler turns into vector code of the level;
+//! kernels that hold registers by hand (matrix products, convolution) use [`Vector`].
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod math;
+mod real;
+mod scalar;
+mod vector;
+
+pub(crate) use real::Real;
+pub(crate) use vector::Vector;
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// A set of CPU instructions for which kernels are compiled.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
+#[repr(u8)]
+#[non_exhaustive]
+pub enum Level {
+    /// What the target always has: SSE2 on x86-64, NEON on aarch64.
+    Scalar = 1,
+    /// AVX2 and FMA.
+    Avx2 = 2,
+    /// AVX-512 (F, BW, DQ, VL).
+    Avx512 = 3,
+}
+
+impl Level {
+    /// The names that `CHAINRULE_SIMD` understands.
+    pub const ALL: [(&'static str, Level); 3] = [("scalar", Level::Scalar), ("avx2", Level::Avx2), ("avx512", Level::Avx512)];
+
+    /// The best level of this machine.
+    pub fn detect() -> Level {
+        #[cfg(target_arch = "x86_64")]
+        {
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                let wide = is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw");
+                if wide && is_x86_feature_detected!("avx512dq") && is_x86_feature_detected!("avx512vl") {
+                    return Level::Avx512;
+                }
+                return Level::Avx2;
+            }
+        }
+        Level::Scalar
+    }
+
+    /// All levels that this machine can run, the lowest first.
+    pub fn available() -> impl Iterator<Item = Level> {
+        let best = Level::detect();
+        Level::ALL.into_iter().map(|(_, level)| level).filter(move |&level| level <= best)
+    }
+}
+
+static LEVEL: AtomicU8 = AtomicU8::new(0);
+
+/// The level in use: the best of this machine, or the lower one that the environment variable `CHAINRULE_SIMD` (`scalar`, `avx2`, `avx512`) names.
+#[inline]
+pub fn level() -> Level {
+    match LEVEL.load(Ordering::Relaxed) {
+        1 => Level::Scalar,
+        2 => Level::Avx2,
+        3 => Level::Avx512,
+        _ => find_level(),
+    }
+}
+
+#[cold]
+fn find_level() -> Level {
+    let asked = std::env::var("CHAINRULE_SIMD").ok();
+    let asked = asked.and_then(|name| Level::ALL.iter().find(|(known, _)| *known == name).map(|(_, level)| *level));
+    set_level(asked.unwrap_or(Level::Avx512))
+}
+
+/// Uses `level` from here on in the whole process, or the best that the machine has below it; returns which. For tests and measurements.
+pub fn set_level(level: Level) -> Level {
+    let level = level.min(Level::detect());
+    LEVEL.store(level as u8, Ordering::Relaxed);
+    level
+}
+
+/// What a level offers to kernels. Its methods may only run inside [`run`], which has checked that the CPU has the level.
+pub(crate) trait Simd: Copy + Send + Sync + 'static {
+    /// A register of f32.
+    type V32: Vector<Element = f32>;
+    /// A register of f64.
+    type V64: Vector<Element = f64>;
+    /// An f32 whose multiply-add is fused where the level has it.
+    type R32: Real<Element = f32>;
+    const LEVEL: Level;
+}
+
+/// A computation that is compiled for every level. `run` must be `#[inline(always)]`, so that it takes on the level's instructions.
+pub(crate) trait Kernel {
+    type Output;
+    fn run<S: Simd>(self) -> Self::Output;
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct Scalar;
+impl Simd for Scalar {
+    type V32 = scalar::Lanes<f32, 4>;
+    type V64 = scalar::Lanes<f64, 2>;
+    #[cfg(target_arch = "aarch64")]
+    type R32 = real::Fused;
+    #[cfg(not(target_arch = "aarch64"))]
+    type R32 = real::Plain;
+    const LEVEL: Level = Level::Scalar;
+}
+
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(crate) struct Avx2;
+#[cfg(target_arch = "x86_64")]
+impl Simd for Avx2 {
+    type V32 = avx2::F32x8;
+    type V64 = avx2::F64x4;
+    type R32 = real::Fused;
+    const LEVEL: Level = Level::Avx2;
+}
+
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512;
+#[cfg(target_arch = "x86_64")]
+impl Simd for Avx512 {
+    type V32 = avx512::F32x16;
+    type V64 = avx512::F64x8;
+    type R32 = real::Fused;
+    const LEVEL: Level = Level::Avx512;
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Avx2>()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Avx512>()
+}
+
+/// Runs the kernel at the level in use.
+#[inline]
+pub(crate) fn run<K: Kernel>(kernel: K) -> K::Output {
+    match level() {
+        // SAFETY: `level` never exceeds what `Level::detect` found on this CPU.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => unsafe { run_avx512(kernel) },
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => unsafe { run_avx2(kernel) },
+        _ => kernel.run::<Scalar>(),
+    }
+}

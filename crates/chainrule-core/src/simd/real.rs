@@ -1,0 +1,237 @@
+//! One number of an elementwise kernel: `Fused` and `Plain` f32, and f64.
+//!
+//! Elementwise formulas are written once over [`Real`]. f32 functions are branch-free polynomials that the compiler vectorises; f64, which serves proofs rather than speed, uses the standard library.
+
+use super::math;
+use std::ops::{Add, Div, Mul, Neg, Sub};
+
+/// A number in an elementwise formula. `select` and comparisons instead of branches keep loops vectorisable.
+pub(crate) trait Real:
+    Copy + PartialOrd + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
+{
+    type Element: Copy;
+    fn wrap(x: Self::Element) -> Self;
+    fn unwrap(self) -> Self::Element;
+    /// A constant of a formula.
+    fn of(x: f64) -> Self;
+    /// `self * b + c`, fused where the level can.
+    fn mul_add(self, b: Self, c: Self) -> Self;
+    fn abs(self) -> Self;
+    fn sqrt(self) -> Self;
+    fn exp(self) -> Self;
+    fn exp_m1(self) -> Self;
+    fn ln(self) -> Self;
+    fn ln_1p(self) -> Self;
+    fn tanh(self) -> Self;
+    fn erf(self) -> Self;
+    fn sin(self) -> Self;
+    fn cos(self) -> Self;
+    fn powf(self, exponent: Self) -> Self;
+    fn floor(self) -> Self;
+    /// To the nearest integer, ties to even, as PyTorch's `round`.
+    fn round(self) -> Self;
+
+    #[inline(always)]
+    fn zero() -> Self {
+        Self::of(0.0)
+    }
+    #[inline(always)]
+    fn one() -> Self {
+        Self::of(1.0)
+    }
+    /// The larger; NaN if either is NaN.
+    #[inline(always)]
+    fn max(self, other: Self) -> Self {
+        if self > other || self != self { self } else { other }
+    }
+    /// The smaller; NaN if either is NaN.
+    #[inline(always)]
+    fn min(self, other: Self) -> Self {
+        if self < other || self != self { self } else { other }
+    }
+    /// 1 / (1 + exp(-x))
+    #[inline(always)]
+    fn sigmoid(self) -> Self {
+        Self::one() / (Self::one() + (-self).exp())
+    }
+    /// ln(1 + exp(x)) without overflow: max(x, 0) + ln(1 + exp(-|x|)).
+    #[inline(always)]
+    fn softplus(self) -> Self {
+        Real::max(self, Self::zero()) + (-self.abs()).exp().ln_1p()
+    }
+}
+
+macro_rules! operators {
+    ($name:ident) => {
+        operators!($name, Add add, Sub sub, Mul mul, Div div);
+        impl Neg for $name {
+            type Output = Self;
+            #[inline(always)]
+            fn neg(self) -> Self {
+                $name(-self.0)
+            }
+        }
+    };
+    ($name:ident, $($operator:ident $method:ident),*) => {
+        $(impl $operator for $name {
+            type Output = Self;
+            #[inline(always)]
+            fn $method(self, other: Self) -> Self {
+                $name(self.0.$method(other.0))
+            }
+        })*
+    };
+}
+
+macro_rules! single {
+    ($name:ident, $doc:literal, $mul_add:expr) => {
+        #[doc = $doc]
+        #[derive(Clone, Copy, PartialEq, PartialOrd)]
+        #[repr(transparent)]
+        pub(crate) struct $name(f32);
+        operators!($name);
+
+        impl Real for $name {
+            type Element = f32;
+            #[inline(always)]
+            fn wrap(x: f32) -> Self {
+                $name(x)
+            }
+            #[inline(always)]
+            fn unwrap(self) -> f32 {
+                self.0
+            }
+            #[inline(always)]
+            fn of(x: f64) -> Self {
+                $name(x as f32)
+            }
+            #[inline(always)]
+            fn mul_add(self, b: Self, c: Self) -> Self {
+                $name($mul_add(self.0, b.0, c.0))
+            }
+            #[inline(always)]
+            fn abs(self) -> Self {
+                $name(self.0.abs())
+            }
+            #[inline(always)]
+            fn sqrt(self) -> Self {
+                $name(self.0.sqrt())
+            }
+            #[inline(always)]
+            fn exp(self) -> Self {
+                math::exp(self)
+            }
+            #[inline(always)]
+            fn exp_m1(self) -> Self {
+                math::exp_m1(self)
+            }
+            #[inline(always)]
+            fn ln(self) -> Self {
+                math::ln(self)
+            }
+            #[inline(always)]
+            fn ln_1p(self) -> Self {
+                math::ln_1p(self)
+            }
+            #[inline(always)]
+            fn tanh(self) -> Self {
+                math::tanh(self)
+            }
+            #[inline(always)]
+            fn erf(self) -> Self {
+                math::erf(self)
+            }
+            // Rare in training and exact reduction of large angles is long: the standard library's, one number at a time.
+            #[inline(always)]
+            fn sin(self) -> Self {
+                $name(self.0.sin())
+            }
+            #[inline(always)]
+            fn cos(self) -> Self {
+                $name(self.0.cos())
+            }
+            #[inline(always)]
+            fn powf(self, exponent: Self) -> Self {
+                $name(self.0.powf(exponent.0))
+            }
+            #[inline(always)]
+            fn floor(self) -> Self {
+                $name(self.0.floor())
+            }
+            #[inline(always)]
+            fn round(self) -> Self {
+                $name(self.0.round_ties_even())
+            }
+        }
+    };
+}
+
+single!(Fused, "An f32 on a level with fused multiply-add.", |a: f32, b: f32, c: f32| a.mul_add(b, c));
+#[cfg_attr(target_arch = "aarch64", allow(dead_code))]
+mod plain {
+    use super::*;
+    single!(Plain, "An f32 on a level without: product and sum are rounded apart.", |a: f32, b: f32, c: f32| a * b + c);
+}
+#[cfg_attr(target_arch = "aarch64", allow(unused_imports))]
+pub(crate) use plain::Plain;
+
+impl Real for f64 {
+    type Element = f64;
+    #[inline(always)]
+    fn wrap(x: f64) -> Self {
+        x
+    }
+    #[inline(always)]
+    fn unwrap(self) -> f64 {
+        self
+    }
+    #[inline(always)]
+    fn of(x: f64) -> Self {
+        x
+    }
+    #[inline(always)]
+    fn mul_add(self, b: Self, c: Self) -> Self {
+        self * b + c
+    }
+    #[inline(always)]
+    fn abs(self) -> Self {
+        f64::abs(self)
+    }
+    #[inline(always)]
+    fn sqrt(self) -> Self {
+        f64::sqrt(self)
+    }
+    fn exp(self) -> Self {
+        f64::exp(self)
+    }
+    fn exp_m1(self) -> Self {
+        f64::exp_m1(self)
+    }
+    fn ln(self) -> Self {
+        f64::ln(self)
+    }
+    fn ln_1p(self) -> Self {
+        f64::ln_1p(self)
+    }
+    fn tanh(self) -> Self {
+        f64::tanh(self)
+    }
+    fn erf(self) -> Self {
+        math::erf_f64(self)
+    }
+    fn sin(self) -> Self {
+        f64::sin(self)
+    }
+    fn cos(self) -> Self {
+        f64::cos(self)
+    }
+    fn powf(self, exponent: Self) -> Self {
+        f64::powf(self, exponent)
+    }
+    fn floor(self) -> Self {
+        f64::floor(self)
+    }
+    fn round(self) -> Self {
+        f64::round_ties_even(self)
+    }
+}
