@@ -11,6 +11,7 @@ pub(crate) mod layout;
 pub mod memory;
 pub mod ops;
 pub mod parallel;
+pub mod random;
 
 pub mod shape;
 pub mod simd;
@@ -19,6 +20,7 @@ pub use array::Array;
 pub use device::Device;
 pub use dtype::{DType, Element};
 pub use error::{Error, Result};
+pub use random::Rng;
 
 pub use shape::Shape;
 

@@ -4,6 +4,10 @@
 
 pub mod copy;
 pub mod elementwise;
+pub mod index;
+pub mod reduce;
+
+pub use crate::random::dropout;
 
 use crate::array::Array;
 use crate::dtype::{DType, Element};

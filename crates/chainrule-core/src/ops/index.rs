@@ -1,0 +1,238 @@
+//! Picking and adding by index. Indices are i64; a negative or too large one is an error that names it.
+//!
+//! Additions run in the order of the indices, a column of the trailing dimensions each on one thread, so sums have the same bits for any number of threads.
+
+use crate::array::Array;
+use crate::dtype::{DType, Element, with_element, with_float};
+use crate::error::{Error, Result};
+use crate::ops::same_dtype;
+use crate::parallel::{self, Target};
+use crate::shape::Shape;
+
+/// The indices as positions below `extent`.
+fn positions(op: &'static str, indices: &Array, extent: usize) -> Result<Array> {
+    if indices.dtype() != DType::I64 {
+        return Err(Error::DType { op, got: indices.dtype(), expected: "i64 indices" });
+    }
+    let indices = indices.contiguous()?;
+    match indices.slice::<i64>().iter().enumerate().find(|(_, i)| **i < 0 || **i >= extent as i64) {
+        Some((at, bad)) => Err(Error::value(op, format!("index {bad} (position {at}) is outside 0..{extent}"))),
+        None => Ok(indices),
+    }
+}
+
+/// The product of the extents before and after `axis`.
+fn sides(shape: &Shape, axis: usize) -> (usize, usize) {
+    (shape.dims()[..axis].iter().product(), shape.dims()[axis + 1..].iter().product())
+}
+
+/// `out[.., k, ..] = x[.., indices[k], ..]` along `axis` (PyTorch's `index_select`); the indices' shape replaces the dimension, so that an embedding is `index_select(weight, 0, tokens)`.
+///
+/// # Errors
+/// An index outside the dimension; indices that are not i64; more than 8 dimensions.
+pub fn index_select(x: &Array, axis: isize, indices: &Array) -> Result<Array> {
+    const OP: &str = "index_select";
+    let at = x.shape().axis(OP, axis)?;
+    let indices = positions(OP, indices, x.dims()[at])?;
+    let dims = [&x.dims()[..at], indices.dims(), &x.dims()[at + 1..]].concat();
+    let x = x.contiguous()?;
+    let mut out = Array::stale(Shape::new(&dims)?, x.dtype())?;
+    let (outer, inner) = sides(x.shape(), at);
+    with_element!(x.dtype(), T => {
+        let (from, rows, extent, count) = (x.slice::<T>(), indices.slice::<i64>(), x.dims()[at], indices.count());
+        let target = Target::new(out.slice_mut::<T>());
+        if inner > 0 {
+            parallel::ranges(outer * count, (parallel::GRAIN / inner).max(1), |start, end| {
+                for row in start..end {
+                    let source = (row / count * extent + rows[row % count] as usize) * inner;
+                    // SAFETY: rows of the output do not overlap.
+                    unsafe { target.slice(row * inner, (row + 1) * inner) }.copy_from_slice(&from[source..source + inner]);
+                }
+            });
+        }
+    });
+    Ok(out)
+}
+
+/// `out = base; out[.., indices[k], ..] += source[.., k, ..]`: undoes [`index_select`]. In place when nothing else holds `base`.
+///
+/// # Errors
+/// An index outside the dimension; a source whose shape is not that of `index_select`; element types other than f32 and f64, or different ones.
+pub fn index_add(mut base: Array, axis: isize, indices: &Array, source: &Array) -> Result<Array> {
+    const OP: &str = "index_add";
+    let at = base.shape().axis(OP, axis)?;
+    let indices = positions(OP, indices, base.dims()[at])?;
+    let expected = [&base.dims()[..at], indices.dims(), &base.dims()[at + 1..]].concat();
+    crate::ops::expect_shape(OP, "the source", source, &expected)?;
+    same_dtype(OP, &base, source)?;
+    let source = source.contiguous()?;
+    let (outer, inner) = sides(base.shape(), at);
+    let (extent, count) = (base.dims()[at], indices.count());
+    with_float!(OP, base.dtype(), T => {
+        base.own()?;
+        let (from, rows) = (source.slice::<T>(), indices.slice::<i64>());
+        let target = Target::new(base.slice_mut::<T>());
+        // A task owns a strip of columns of one outer index: no two tasks add to the same element.
+        const STRIP: usize = 64;
+        let strips = inner.div_ceil(STRIP);
+        let task = |task: usize| {
+            let (o, left) = (task / strips, task % strips * STRIP);
+            let right = (left + STRIP).min(inner);
+            for (k, row) in rows.iter().enumerate() {
+                let (to, source) = ((o * extent + *row as usize) * inner, (o * count + k) * inner);
+                // SAFETY: the strip belongs to this task alone.
+                let to = unsafe { target.slice(to + left, to + right) };
+                for (t, s) in to.iter_mut().zip(&from[source + left..source + right]) {
+                    *t += *s;
+                }
+            }
+        };
+        let tasks = outer * strips;
+        if source.count() < 2 * parallel::GRAIN { (0..tasks).for_each(task) } else { parallel::run(tasks, task) }
+        Ok(base)
+    })
+}
+
+/// Checks that `indices` fits `x` in all dimensions but `axis`, and calls `body(position in x, position in indices)` for every index, in order.
+fn along(op: &'static str, x: &Shape, axis: isize, indices: &Array, mut body: impl FnMut(usize, usize)) -> Result<()> {
+    let at = x.axis(op, axis)?;
+    let fits = indices.rank() == x.rank() && (0..x.rank()).all(|i| i == at || indices.dims()[i] <= x.dims()[i]);
+    if !fits {
+        return Err(Error::shape(
+            op,
+            format!("indices {:?} do not fit {:?}: equal rank and no larger extents outside dimension {axis} are expected", indices.shape(), x),
+        ));
+    }
+    let indices = positions(op, indices, x.dims()[at])?;
+    let strides = x.dense_strides();
+    let mut index = [0usize; crate::shape::MAX_RANK];
+    for (k, row) in indices.slice::<i64>().iter().enumerate() {
+        let position: isize = (0..x.rank()).map(|i| strides[i] * if i == at { *row as isize } else { index[i] as isize }).sum();
+        body(position as usize, k);
+        for i in (0..x.rank()).rev() {
+            index[i] += 1;
+            if index[i] < indices.dims()[i] {
+                break;
+            }
+            index[i] = 0;
+        }
+    }
+    Ok(())
+}
+
+/// `out[i, j, k] = x[i, indices[i, j, k], k]` for `axis` 1 (PyTorch's `gather`).
+///
+/// # Errors
+/// Indices that do not fit; an index outside the dimension.
+pub fn gather(x: &Array, axis: isize, indices: &Array) -> Result<Array> {
+    let x = x.contiguous()?;
+    let mut out = Array::stale(*indices.shape(), x.dtype())?;
+    with_element!(x.dtype(), T => {
+        let (from, to) = (x.slice::<T>(), out.slice_mut::<T>());
+        along("gather", x.shape(), axis, indices, |position, k| to[k] = from[position])?;
+    });
+    Ok(out)
+}
+
+/// `out = base; out[i, indices[i, j, k], k] += source[i, j, k]` for `axis` 1 (PyTorch's `scatter_add`); undoes [`gather`]. In place when nothing else holds `base`.
+///
+/// # Errors
+/// Indices that do not fit `base` or `source`; an index outside the dimension; element types other than f32 and f64.
+pub fn scatter_add(mut base: Array, axis: isize, indices: &Array, source: &Array) -> Result<Array> {
+    const OP: &str = "scatter_add";
+    same_dtype(OP, &base, source)?;
+    let fits = source.rank() == indices.rank() && source.dims().iter().zip(indices.dims()).all(|(s, i)| i <= s);
+    if !fits {
+        return Err(Error::shape(OP, format!("indices {:?} do not fit the source {:?}: no larger extents are expected", indices.shape(), source.shape())));
+    }
+    let mut part = source.clone();
+    for (i, &extent) in indices.dims().iter().enumerate() {
+        part = part.narrow(i as isize, 0, extent)?;
+    }
+    let part = part.contiguous()?;
+    let shape = *base.shape();
+    // A dry walk first: after an error nothing is changed.
+    along(OP, &shape, axis, indices, |_, _| {})?;
+    with_float!(OP, base.dtype(), T => {
+        base.own()?;
+        let (from, to) = (part.slice::<T>(), base.slice_mut::<T>());
+        along(OP, &shape, axis, indices, |position, k| to[position] += from[k])?;
+        Ok(base)
+    })
+}
+
+/// `out[.., c] = 1` where `indices[..] = c`, else 0 (PyTorch's `one_hot`, in any element type): `[..] -> [.., classes]`.
+///
+/// # Errors
+/// An index outside `0..classes`; more than 8 dimensions.
+pub fn one_hot(indices: &Array, classes: usize, dtype: DType) -> Result<Array> {
+    let rows = positions("one_hot", indices, classes)?;
+    let mut out = Array::zeros(&[indices.dims(), &[classes]].concat(), dtype)?;
+    with_element!(dtype, T => {
+        let to = out.slice_mut::<T>();
+        for (k, row) in rows.slice::<i64>().iter().enumerate() {
+            to[k * classes + *row as usize] = T::from_f64(1.0);
+        }
+    });
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn floats(x: &Array) -> Vec<f32> {
+        x.to_vec().unwrap()
+    }
+    fn counted(dims: &[usize]) -> Array {
+        Array::from_index(dims, DType::F32, |i| i as f64).unwrap()
+    }
+    fn index(data: &[i64], dims: &[usize]) -> Array {
+        Array::from_slice(data, dims).unwrap()
+    }
+
+    #[test]
+    fn select_and_add_are_adjoint() {
+        let x = counted(&[2, 3, 2]);
+        let i = index(&[2, 0, 2, 1], &[2, 2]);
+        let y = index_select(&x, 1, &i).unwrap();
+        assert_eq!(y.dims(), [2, 2, 2, 2]);
+        assert_eq!(floats(&y)[..8], [4., 5., 0., 1., 4., 5., 2., 3.]);
+        let back = index_add(Array::zeros(&[2, 3, 2], DType::F32).unwrap(), 1, &i, &Array::ones(y.dims(), DType::F32).unwrap()).unwrap();
+        assert_eq!(floats(&back)[..6], [1., 1., 1., 1., 2., 2.]);
+    }
+
+    #[test]
+    fn gather_and_scatter() {
+        let x = counted(&[2, 3]);
+        let i = index(&[2, 0, 1, 1], &[2, 2]);
+        assert_eq!(floats(&gather(&x, 1, &i).unwrap()), [2., 0., 4., 4.]);
+        let sum = scatter_add(x.clone(), 1, &i, &Array::ones(&[2, 3], DType::F32).unwrap()).unwrap();
+        assert_eq!(floats(&sum), [1., 1., 3., 3., 6., 5.]);
+        assert_eq!(floats(&x), [0., 1., 2., 3., 4., 5.]);
+    }
+
+    #[test]
+    fn wrong_indices_are_named() {
+        let x = counted(&[2, 3]);
+        for bad in [-1, 3] {
+            let error = index_select(&x, 1, &index(&[0, bad], &[2])).unwrap_err().to_string();
+            assert!(error.contains(&format!("index {bad}")) && error.contains("0..3"), "{error}");
+        }
+        assert!(one_hot(&index(&[4], &[1]), 4, DType::F32).is_err());
+        assert_eq!(floats(&one_hot(&index(&[1, 0], &[2]), 2, DType::F32).unwrap()), [0., 1., 1., 0.]);
+        assert!(gather(&x, 0, &index(&[0, 0, 0, 0], &[1, 4])).is_err());
+    }
+
+    #[test]
+    fn sums_have_the_same_bits_on_any_number_of_threads() {
+        let rows = Array::from_slice(&(0..5000).map(|i| (i * i % 7) as i64).collect::<Vec<_>>(), &[5000]).unwrap();
+        let source = Array::from_index(&[5000, 130], DType::F32, |i| ((i * 37 % 101) as f64).sin()).unwrap();
+        let mut seen: Option<Vec<f32>> = None;
+        for threads in [1, 2, 3, 4] {
+            parallel::set_threads(threads);
+            let sum = floats(&index_add(Array::zeros(&[7, 130], DType::F32).unwrap(), 0, &rows, &source).unwrap());
+            assert!(seen.get_or_insert_with(|| sum.clone()) == &sum);
+        }
+    }
+}

@@ -1,0 +1,451 @@
+//! Sums, products, extremes and running sums along dimensions.
+//!
+//! Dimensions are reduced a block of neighbours at a time, so that every case is `[outer, reduced, inner] -> [outer, inner]`.
+//! Sums are fixed trees over blocks of fixed size: the same bits for any number of threads, and errors that grow with the logarithm of the count.
+
+use crate::array::Array;
+use crate::dtype::{DType, Element, with_element, with_float};
+use crate::error::{Error, Result};
+use crate::ops::Float;
+use crate::parallel::{self, Target};
+use crate::shape::Shape;
+use crate::simd::{self, Kernel, Simd, Vector};
+
+/// The sum over `axes` (all when empty); with `keep` they stay as extents of 1. Integers, and truth values, sum to i64.
+///
+/// # Errors
+/// A dimension named twice or out of range; bf16 and f16.
+pub fn sum(x: &Array, axes: &[usize], keep: bool) -> Result<Array> {
+    const OP: &str = "sum";
+    let mut reduced = [axes.is_empty(); crate::shape::MAX_RANK];
+    for &axis in axes {
+        x.shape().axis(OP, axis as isize)?;
+        if std::mem::replace(&mut reduced[axis], true) {
+            return Err(Error::shape(OP, format!("dimension {axis} is named twice in {axes:?}")));
+        }
+    }
+    let mut out = if x.dtype() == DType::U8 { x.cast(DType::I64)? } else { x.contiguous()? };
+    let mut last = x.rank();
+    while last > 0 {
+        let end = last;
+        while last > 0 && reduced[last - 1] {
+            last -= 1;
+        }
+        if last < end {
+            out = sum_block(&out, last, end)?;
+        }
+        last = last.saturating_sub(1);
+    }
+    if keep {
+        return Ok(out);
+    }
+    let kept: Vec<usize> = (0..x.rank()).filter(|&i| !reduced[i]).map(|i| x.dims()[i]).collect();
+    out.reshape(&kept)
+}
+
+/// The sum over dimensions `from..to` of a dense array; they stay as extents of 1.
+fn sum_block(x: &Array, from: usize, to: usize) -> Result<Array> {
+    let dims = x.dims();
+    let [outer, reduced, inner] = [&dims[..from], &dims[from..to], &dims[to..]].map(|d| d.iter().product::<usize>());
+    let shape = (from..to).fold(*x.shape(), |shape, i| shape.with(i, 1));
+    let mut out = Array::stale(shape, x.dtype())?;
+    if x.dtype() == DType::I64 {
+        let x = x.slice::<i64>();
+        for (i, sum) in out.slice_mut::<i64>().iter_mut().enumerate() {
+            let (o, i) = (i / inner, i % inner);
+            *sum = (0..reduced).fold(0i64, |sum, r| sum.wrapping_add(x[(o * reduced + r) * inner + i]));
+        }
+        return Ok(out);
+    }
+    with_float!("sum", x.dtype(), T => {
+        if reduced == 1 {
+            out.slice_mut::<T>().copy_from_slice(x.slice());
+        } else if inner == 1 {
+            sum_rows::<T>(x.slice(), reduced, out.slice_mut())?;
+        } else {
+            sum_columns::<T>(x.slice(), reduced, inner, out.slice_mut())?;
+        }
+        debug_assert_eq!(out.count(), outer * inner);
+        Ok(out)
+    })
+}
+
+/// Elements that one leaf of a sum's tree adds lane by lane.
+const LEAF: usize = 2048;
+/// Elements of a row that one task sums.
+const ROW_TASK: usize = 64 * 1024;
+
+/// The sum of a slice: leaves in eight registers, halves above.
+struct Tree<'a, T>(&'a [T]);
+
+impl<T: Float> Kernel for Tree<'_, T> {
+    type Output = T;
+    #[inline(always)]
+    fn run<S: Simd>(self) -> T {
+        #[inline(always)]
+        fn leaf<T: Float, V: Vector<Element = T>>(x: &[T]) -> T {
+            // SAFETY: compiled for the level of V by `simd::run`; loads stay inside the slice.
+            unsafe {
+                let mut sums = [V::splat(T::zero()); 8];
+                let mut blocks = x.chunks_exact(8 * V::LANES);
+                for block in &mut blocks {
+                    for (i, sum) in sums.iter_mut().enumerate() {
+                        *sum = sum.add(V::load(block.as_ptr().add(i * V::LANES)));
+                    }
+                }
+                for (part, sum) in blocks.remainder().chunks(V::LANES).zip(sums.iter_mut()) {
+                    *sum = sum.add(V::load_first(part.as_ptr(), part.len()));
+                }
+                let [a, b, c, d, e, f, g, h] = sums;
+                a.add(b).add(c.add(d)).add(e.add(f).add(g.add(h))).sum()
+            }
+        }
+        // The tree without recursion, which could not be inlined: a stack of sums of 2^k leaves, merged as a binary counter carries.
+        let mut stack = [T::zero(); 48];
+        let mut depth = 0;
+        for (n, part) in self.0.chunks(LEAF).enumerate() {
+            let mut sum = leaf::<T, T::Vector<S>>(part);
+            for _ in 0..(n + 1).trailing_zeros() {
+                depth -= 1;
+                sum = stack[depth] + sum;
+            }
+            stack[depth] = sum;
+            depth += 1;
+        }
+        stack[..depth].iter().rev().fold(T::zero(), |sum, &s| sum + s)
+    }
+}
+
+fn sum_rows<T: Float>(x: &[T], length: usize, out: &mut [T]) -> Result<()> {
+    if length <= ROW_TASK {
+        let target = Target::new(out);
+        let rows = if length == 0 { 0 } else { x.len() / length };
+        parallel::ranges(rows, (parallel::GRAIN / length.max(1)).max(1), |start, end| {
+            // SAFETY: ranges do not overlap.
+            for (sum, row) in unsafe { target.slice(start, end) }.iter_mut().zip(x[start * length..end * length].chunks(length)) {
+                *sum = simd::run(Tree(row));
+            }
+        });
+        if length == 0 {
+            out.fill(T::zero());
+        }
+        return Ok(());
+    }
+    let parts = length.div_ceil(ROW_TASK);
+    let mut partial = Array::stale(Shape::trusted(&[out.len() * parts]), T::DTYPE)?;
+    let target = Target::new(partial.slice_mut::<T>());
+    parallel::run(out.len() * parts, |task| {
+        let (row, part) = (task / parts, task % parts);
+        let row = &x[row * length..(row + 1) * length];
+        let sum = simd::run(Tree(&row[part * ROW_TASK..((part + 1) * ROW_TASK).min(length)]));
+        // SAFETY: a place a task.
+        unsafe { target.slice(task, task + 1)[0] = sum };
+    });
+    for (sum, parts) in out.iter_mut().zip(partial.slice::<T>().chunks(parts)) {
+        *sum = simd::run(Tree(parts));
+    }
+    Ok(())
+}
+
+/// `to += from`
+struct AddInto<'a, T>(&'a [T], &'a mut [T]);
+impl<T: Float> Kernel for AddInto<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        for (t, f) in self.1.iter_mut().zip(self.0) {
+            *t = *t + *f;
+        }
+    }
+}
+
+/// The sum of `count` rows of `inner` numbers, four rows at a time.
+struct SumRows<'a, T>(&'a [T], &'a mut [T]);
+impl<T: Float> Kernel for SumRows<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let SumRows(x, out) = self;
+        let inner = out.len();
+        out.fill(T::zero());
+        let mut blocks = x.chunks_exact(4 * inner);
+        for block in &mut blocks {
+            let (ab, cd) = block.split_at(2 * inner);
+            let ((a, b), (c, d)) = (ab.split_at(inner), cd.split_at(inner));
+            for ((((o, a), b), c), d) in out.iter_mut().zip(a).zip(b).zip(c).zip(d) {
+                *o = *o + ((*a + *b) + (*c + *d));
+            }
+        }
+        for row in blocks.remainder().chunks(inner) {
+            for (o, a) in out.iter_mut().zip(row) {
+                *o = *o + *a;
+            }
+        }
+    }
+}
+
+fn sum_columns<T: Float>(x: &[T], reduced: usize, inner: usize, out: &mut [T]) -> Result<()> {
+    // Rows that one task adds up before the partial sums are added in order.
+    let rows = (ROW_TASK / inner.max(1)).clamp(1, 512);
+    let parts = reduced.div_ceil(rows);
+    let outer = if inner == 0 { 0 } else { out.len() / inner };
+    if parts <= 1 {
+        let target = Target::new(out);
+        parallel::ranges(outer, (parallel::GRAIN / (reduced * inner).max(1)).max(1), |start, end| {
+            for o in start..end {
+                // SAFETY: an outer index a part of the output.
+                simd::run(SumRows(&x[o * reduced * inner..(o + 1) * reduced * inner], unsafe { target.slice(o * inner, (o + 1) * inner) }));
+            }
+        });
+        return Ok(());
+    }
+    let mut partial = Array::stale(Shape::trusted(&[outer * parts * inner]), T::DTYPE)?;
+    let target = Target::new(partial.slice_mut::<T>());
+    parallel::run(outer * parts, |task| {
+        let (o, part) = (task / parts, task % parts);
+        let (first, last) = (o * reduced + part * rows, o * reduced + ((part + 1) * rows).min(reduced));
+        // SAFETY: a row of partial sums a task.
+        simd::run(SumRows(&x[first * inner..last * inner], unsafe { target.slice(task * inner, (task + 1) * inner) }));
+    });
+    for (out, parts) in out.chunks_mut(inner).zip(partial.slice::<T>().chunks(parts * inner)) {
+        let (first, rest) = parts.split_at(inner);
+        out.copy_from_slice(first);
+        rest.chunks(inner).for_each(|row| simd::run(AddInto(row, out)));
+    }
+    Ok(())
+}
+
+/// The sum over the dimensions along which `dims` was stretched to the shape of `x`: undoes broadcasting.
+///
+/// # Errors
+/// A shape that does not broadcast to that of `x`.
+pub fn sum_to(x: &Array, dims: &[usize]) -> Result<Array> {
+    if x.dims() == dims {
+        return Ok(x.clone());
+    }
+    let added = x.rank().wrapping_sub(dims.len());
+    let fits = x.rank() >= dims.len() && dims.iter().zip(&x.dims()[added..]).all(|(&d, &e)| d == e || d == 1);
+    if !fits {
+        return Err(Error::shape("sum_to", format!("shape {dims:?} does not broadcast to {:?}", x.shape())));
+    }
+    let axes: Vec<usize> = (0..x.rank()).filter(|&i| i < added || (dims[i - added] == 1 && x.dims()[i] != 1)).collect();
+    let out = if axes.is_empty() { x.clone() } else { sum(x, &axes, true)? };
+    out.reshape(dims)
+}
+
+/// The largest number along `axis` and where it stands (i64): the first of equals; NaN counts as largest, as in PyTorch.
+///
+/// # Errors
+/// A dimension out of range, or of extent 0.
+pub fn max(x: &Array, axis: isize, keep: bool) -> Result<(Array, Array)> {
+    with_element!(x.dtype(), T => extreme("max", x, axis, keep, |a: T, b: T| a > b))
+}
+
+/// The smallest number along `axis` and where it stands; as [`max`].
+///
+/// # Errors
+/// A dimension out of range, or of extent 0.
+pub fn min(x: &Array, axis: isize, keep: bool) -> Result<(Array, Array)> {
+    with_element!(x.dtype(), T => extreme("min", x, axis, keep, |a: T, b: T| a < b))
+}
+
+fn extreme<T: Element>(op: &'static str, x: &Array, axis: isize, keep: bool, better: impl Fn(T, T) -> bool + Sync) -> Result<(Array, Array)> {
+    let at = x.shape().axis(op, axis)?;
+    let extent = x.dims()[at];
+    if extent == 0 {
+        return Err(Error::shape(op, format!("dimension {axis} of {:?} is empty, expected at least one number", x.shape())));
+    }
+    let shape = if keep { x.shape().with(at, 1) } else { x.shape().without(at) };
+    let (mut values, mut places) = (Array::stale(shape, x.dtype())?, Array::stale(shape, DType::I64)?);
+    let x = x.contiguous()?;
+    let inner: usize = x.dims()[at + 1..].iter().product();
+    let (numbers, to_value, to_place) = (x.slice::<T>(), Target::new(values.slice_mut::<T>()), Target::new(places.slice_mut::<i64>()));
+    parallel::ranges(shape.count(), (parallel::GRAIN / extent).max(1), |start, end| {
+        for i in start..end {
+            let first = i / inner * extent * inner + i % inner;
+            let (mut best, mut place) = (numbers[first], 0);
+            for k in 1..extent {
+                let number = numbers[first + k * inner];
+                #[allow(clippy::eq_op)]
+                if better(number, best) || (number != number && best == best) {
+                    (best, place) = (number, k as i64);
+                }
+            }
+            // SAFETY: ranges do not overlap.
+            unsafe { (to_value.slice(i, i + 1)[0], to_place.slice(i, i + 1)[0]) = (best, place) };
+        }
+    });
+    Ok((values, places))
+}
+
+/// Calls `body(numbers along the axis, results along the axis)` for every line of `x` along `axis`; `extent` is the length of a line of the result.
+fn lines<T: Float>(
+    op: &'static str,
+    x: &Array,
+    axis: isize,
+    extent: Option<usize>,
+    body: impl Fn(&mut dyn Iterator<Item = T>, &mut dyn FnMut(T)) + Sync,
+) -> Result<Array> {
+    let at = x.shape().axis(op, axis)?;
+    let x = x.contiguous()?;
+    let (from, to) = (x.dims()[at], extent.unwrap_or(x.dims()[at]));
+    let shape = x.shape().with(at, to);
+    let mut out = Array::stale(shape, x.dtype())?;
+    let inner: usize = x.dims()[at + 1..].iter().product();
+    let outer: usize = x.dims()[..at].iter().product();
+    let (numbers, target) = (x.slice::<T>(), Target::new(out.slice_mut::<T>()));
+    parallel::ranges(outer * inner, (parallel::GRAIN / from.max(1)).max(1), |start, end| {
+        for line in start..end {
+            let (o, i) = (line / inner, line % inner);
+            let mut next = o * to * inner + i;
+            body(&mut (0..from).map(|k| numbers[(o * from + k) * inner + i]), &mut |value| {
+                // SAFETY: the places of a line belong to it alone.
+                unsafe { target.slice(next, next + 1)[0] = value };
+                next += inner;
+            });
+        }
+    });
+    Ok(out)
+}
+
+/// The product along `axis`.
+///
+/// # Errors
+/// A dimension out of range; element types other than f32 and f64.
+pub fn prod(x: &Array, axis: isize, keep: bool) -> Result<Array> {
+    const OP: &str = "prod";
+    let out = with_float!(OP, x.dtype(), T => lines::<T>(OP, x, axis, Some(1), |numbers, put| put(numbers.fold(1.0, |p, n| p * n))))?;
+    if keep { Ok(out) } else { out.squeeze(axis) }
+}
+
+/// The product along `axis` of all numbers but the one at each place, without division, so that zeros are no trouble: the slope of [`prod`].
+///
+/// # Errors
+/// A dimension out of range; element types other than f32 and f64.
+pub fn prod_of_others(x: &Array, axis: isize) -> Result<Array> {
+    const OP: &str = "prod_of_others";
+    with_float!(OP, x.dtype(), T => lines::<T>(OP, x, axis, None, |numbers, put| {
+        let numbers: Vec<T> = numbers.collect();
+        let mut after = vec![1.0; numbers.len() + 1];
+        for (i, n) in numbers.iter().enumerate().rev() {
+            after[i] = after[i + 1] * n;
+        }
+        let mut before = 1.0;
+        for (n, after) in numbers.iter().zip(&after[1..]) {
+            put(before * after);
+            before *= n;
+        }
+    }))
+}
+
+/// The running sum along `axis`: `out[k] = x[0] + … + x[k]`.
+///
+/// # Errors
+/// A dimension out of range; element types other than f32 and f64.
+pub fn cumsum(x: &Array, axis: isize) -> Result<Array> {
+    const OP: &str = "cumsum";
+    with_float!(OP, x.dtype(), T => lines::<T>(OP, x, axis, None, |numbers, put| {
+        // In double, so that long sums keep their digits.
+        let mut sum = 0f64;
+        for n in numbers {
+            sum += n.to_f64();
+            put(T::from_f64(sum));
+        }
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn waves(dims: &[usize], dtype: DType) -> Array {
+        Array::from_index(dims, dtype, |i| ((i * 7919 % 1013) as f64 * 0.37).sin()).unwrap()
+    }
+
+    /// Sums index by index in double.
+    fn naive(x: &Array, axes: &[usize]) -> Vec<f64> {
+        let data = x.cast(DType::F64).unwrap().to_vec::<f64>().unwrap();
+        let kept: Vec<usize> = (0..x.rank()).filter(|i| !axes.contains(i)).collect();
+        let mut out = vec![0.0; kept.iter().map(|&i| x.dims()[i]).product()];
+        for (flat, value) in data.iter().enumerate() {
+            let mut index = vec![0; x.rank()];
+            let mut rest = flat;
+            for i in (0..x.rank()).rev() {
+                index[i] = rest % x.dims()[i];
+                rest /= x.dims()[i];
+            }
+            out[kept.iter().fold(0, |at, &i| at * x.dims()[i] + index[i])] += value;
+        }
+        out
+    }
+
+    #[test]
+    fn sums_meet_naive_loops_on_every_level_and_thread_count() {
+        let before = simd::level();
+        for level in simd::Level::available() {
+            simd::set_level(level);
+            for (dims, axes) in [
+                (&[7][..], &[0][..]),
+                (&[3, 5], &[1]),
+                (&[3, 5], &[0]),
+                (&[2, 3, 4, 5], &[0, 2, 3]),
+                (&[2, 3, 4, 5], &[1, 3]),
+                (&[200_001], &[0]),
+                (&[3, 70_000], &[1]),
+                (&[1500, 70], &[0]),
+                (&[40, 9, 33], &[1]),
+                (&[0, 3], &[0]),
+                (&[3, 0], &[1]),
+                (&[1, 1], &[0, 1]),
+                (&[2, 3000, 17], &[1]),
+            ] {
+                for dtype in [DType::F32, DType::F64] {
+                    let x = waves(dims, dtype);
+                    let expected = naive(&x, axes);
+                    let mut bits: Option<Vec<f64>> = None;
+                    for threads in [1, 2, 3, 4] {
+                        parallel::set_threads(threads);
+                        let got = sum(&x, axes, false).unwrap().cast(DType::F64).unwrap().to_vec::<f64>().unwrap();
+                        let most = if dtype == DType::F32 { 2e-5 } else { 1e-10 };
+                        assert!(got.iter().zip(&expected).all(|(g, e)| (g - e).abs() <= most * (1.0 + e.abs())), "{dims:?} {axes:?} {level:?}");
+                        assert_eq!(got.len(), expected.len());
+                        assert!(bits.get_or_insert_with(|| got.clone()) == &got);
+                    }
+                }
+            }
+        }
+        simd::set_level(before);
+    }
+
+    #[test]
+    fn shapes_of_sums() {
+        let x = waves(&[2, 3, 4], DType::F32);
+        assert_eq!(sum(&x, &[1], true).unwrap().dims(), [2, 1, 4]);
+        assert_eq!(sum(&x, &[], false).unwrap().rank(), 0);
+        assert_eq!(sum_to(&x, &[3, 1]).unwrap().dims(), [3, 1]);
+        assert_eq!(sum_to(&x, &[1, 1, 4]).unwrap().dims(), [1, 1, 4]);
+        assert!(sum_to(&x, &[2, 2]).is_err());
+        assert!(sum(&x, &[1, 1], false).is_err() && sum(&x, &[3], false).is_err());
+        let yes = Array::from_slice(&[1u8, 0, 1], &[3]).unwrap();
+        assert_eq!(sum(&yes, &[], false).unwrap().to_vec::<i64>().unwrap(), [2]);
+    }
+
+    #[test]
+    fn extremes_name_the_first_and_nan() {
+        let x = Array::from_slice(&[1f32, 5.0, 5.0, 2.0, f32::NAN, 3.0], &[2, 3]).unwrap();
+        let (values, places) = max(&x, 1, false).unwrap();
+        assert_eq!(places.to_vec::<i64>().unwrap(), [1, 1]);
+        assert!(values.to_vec::<f32>().unwrap()[1].is_nan());
+        let (values, places) = min(&x, 0, true).unwrap();
+        assert_eq!((values.dims(), places.to_vec::<i64>().unwrap()), (&[1, 3][..], vec![0, 1, 1]));
+        assert!(max(&Array::zeros(&[2, 0], DType::F32).unwrap(), 1, false).is_err());
+    }
+
+    #[test]
+    fn products_and_running_sums() {
+        let x = Array::from_slice(&[2f64, 0.0, 3.0, 4.0, 5.0, 6.0], &[2, 3]).unwrap();
+        assert_eq!(prod(&x, 1, false).unwrap().to_vec::<f64>().unwrap(), [0.0, 120.0]);
+        assert_eq!(prod_of_others(&x, 1).unwrap().to_vec::<f64>().unwrap(), [0.0, 6.0, 0.0, 30.0, 24.0, 20.0]);
+        assert_eq!(cumsum(&x, 0).unwrap().to_vec::<f64>().unwrap(), [2.0, 0.0, 3.0, 6.0, 5.0, 9.0]);
+    }
+}
