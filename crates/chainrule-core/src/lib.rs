@@ -7,6 +7,7 @@ pub mod array;
 pub mod device;
 pub mod dtype;
 pub mod error;
+pub(crate) mod gemm;
 pub(crate) mod layout;
 pub mod memory;
 pub mod ops;

@@ -203,6 +203,7 @@ mod tests {
 
     #[test]
     fn every_task_runs_once() {
+        let _alone = crate::simd::alone();
         for threads in [1, 2, 3, 4] {
             set_threads(threads);
             for tasks in [0, 1, 2, 3, 17, 1000] {
@@ -218,6 +219,7 @@ mod tests {
 
     #[test]
     fn callers_on_many_threads() {
+        let _alone = crate::simd::alone();
         set_threads(4);
         std::thread::scope(|scope| {
             for _ in 0..4 {

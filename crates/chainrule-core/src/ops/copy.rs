@@ -91,7 +91,7 @@ fn transpose<T: Copy + Send + Sync>(layout: &Layout<2>, axis: usize, from: Sourc
                         std::ptr::copy_nonoverlapping(a.offset(j as isize * from_step), line.as_mut_ptr().cast(), BLOCK);
                     }
                     for i in 0..BLOCK {
-                        let line: [_; BLOCK] = std::array::from_fn(|j| block[j][i].assume_init());
+                        let line = block.map(|line| line[i].assume_init());
                         b.offset(i as isize * to_step).cast::<[T; BLOCK]>().write_unaligned(line);
                     }
                 } else {

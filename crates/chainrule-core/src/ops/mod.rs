@@ -5,6 +5,7 @@
 pub mod copy;
 pub mod elementwise;
 pub mod index;
+pub mod matmul;
 pub mod reduce;
 
 pub use crate::random::dropout;

@@ -117,18 +117,18 @@ impl<T: Float> Kernel for Tree<'_, T> {
 }
 
 fn sum_rows<T: Float>(x: &[T], length: usize, out: &mut [T]) -> Result<()> {
+    if length == 0 {
+        out.fill(T::zero());
+        return Ok(());
+    }
     if length <= ROW_TASK {
-        let target = Target::new(out);
-        let rows = if length == 0 { 0 } else { x.len() / length };
-        parallel::ranges(rows, (parallel::GRAIN / length.max(1)).max(1), |start, end| {
+        let (rows, target) = (out.len(), Target::new(out));
+        parallel::ranges(rows, (parallel::GRAIN / length).max(1), |start, end| {
             // SAFETY: ranges do not overlap.
             for (sum, row) in unsafe { target.slice(start, end) }.iter_mut().zip(x[start * length..end * length].chunks(length)) {
                 *sum = simd::run(Tree(row));
             }
         });
-        if length == 0 {
-            out.fill(T::zero());
-        }
         return Ok(());
     }
     let parts = length.div_ceil(ROW_TASK);
@@ -185,13 +185,16 @@ impl<T: Float> Kernel for SumRows<'_, T> {
 }
 
 fn sum_columns<T: Float>(x: &[T], reduced: usize, inner: usize, out: &mut [T]) -> Result<()> {
+    if out.is_empty() {
+        return Ok(());
+    }
     // Rows that one task adds up before the partial sums are added in order.
-    let rows = (ROW_TASK / inner.max(1)).clamp(1, 512);
+    let rows = (ROW_TASK / inner).clamp(1, 512);
     let parts = reduced.div_ceil(rows);
-    let outer = if inner == 0 { 0 } else { out.len() / inner };
+    let outer = out.len() / inner;
     if parts <= 1 {
         let target = Target::new(out);
-        parallel::ranges(outer, (parallel::GRAIN / (reduced * inner).max(1)).max(1), |start, end| {
+        parallel::ranges(outer, (parallel::GRAIN / (reduced.max(1) * inner)).max(1), |start, end| {
             for o in start..end {
                 // SAFETY: an outer index a part of the output.
                 simd::run(SumRows(&x[o * reduced * inner..(o + 1) * reduced * inner], unsafe { target.slice(o * inner, (o + 1) * inner) }));
@@ -381,7 +384,7 @@ mod tests {
 
     #[test]
     fn sums_meet_naive_loops_on_every_level_and_thread_count() {
-        let before = simd::level();
+        let _alone = simd::alone();
         for level in simd::Level::available() {
             simd::set_level(level);
             for (dims, axes) in [
@@ -414,7 +417,6 @@ mod tests {
                 }
             }
         }
-        simd::set_level(before);
     }
 
     #[test]

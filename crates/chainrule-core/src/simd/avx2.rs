@@ -28,7 +28,7 @@ unsafe fn sum_pd(v: __m256d) -> f64 {
 
 macro_rules! register {
     ($name:ident, $element:ty, $register:ty, $masks:ident, $lanes:literal,
-     $set1:ident, $loadu:ident, $maskload:ident, $storeu:ident, $maskstore:ident, $add:ident, $mul:ident, $fmadd:ident, $max:ident, $sum:ident) => {
+     $set1:ident, $loadu:ident, $maskload:ident, $storeu:ident, $maskstore:ident, $add:ident, $mul:ident, $fmadd:ident, $max:ident, $sum:ident, $low:ident, $high:ident, $halves:ident) => {
         #[derive(Clone, Copy)]
         #[repr(transparent)]
         pub(crate) struct $name($register);
@@ -93,6 +93,14 @@ macro_rules! register {
                 Self(unsafe { $max(self.0, other.0) })
             }
             #[inline(always)]
+            unsafe fn zip(self, other: Self) -> (Self, Self) {
+                // SAFETY: the trait's contract.
+                unsafe {
+                    let (low, high) = ($low(self.0, other.0), $high(self.0, other.0));
+                    (Self($halves::<0x20>(low, high)), Self($halves::<0x31>(low, high)))
+                }
+            }
+            #[inline(always)]
             unsafe fn sum(self) -> $element {
                 // SAFETY: the trait's contract.
                 unsafe { $sum(self.0) }
@@ -116,7 +124,10 @@ register!(
     _mm256_mul_ps,
     _mm256_fmadd_ps,
     _mm256_max_ps,
-    sum_ps
+    sum_ps,
+    _mm256_unpacklo_ps,
+    _mm256_unpackhi_ps,
+    _mm256_permute2f128_ps
 );
 register!(
     F64x4,
@@ -133,5 +144,8 @@ register!(
     _mm256_mul_pd,
     _mm256_fmadd_pd,
     _mm256_max_pd,
-    sum_pd
+    sum_pd,
+    _mm256_unpacklo_pd,
+    _mm256_unpackhi_pd,
+    _mm256_permute2f128_pd
 );

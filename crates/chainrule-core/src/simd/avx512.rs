@@ -5,7 +5,8 @@ use std::arch::x86_64::*;
 
 macro_rules! register {
     ($name:ident, $element:ty, $register:ty, $mask:ty, $lanes:literal, $rows:literal,
-     $set1:ident, $loadu:ident, $maskz_loadu:ident, $storeu:ident, $mask_storeu:ident, $add:ident, $mul:ident, $fmadd:ident, $max:ident, $sum:ident) => {
+     $set1:ident, $loadu:ident, $maskz_loadu:ident, $storeu:ident, $mask_storeu:ident, $add:ident, $mul:ident, $fmadd:ident, $max:ident, $sum:ident,
+     $zip:ident, $low:expr, $high:expr) => {
         #[derive(Clone, Copy)]
         #[repr(transparent)]
         pub(crate) struct $name($register);
@@ -62,6 +63,11 @@ macro_rules! register {
                 Self(unsafe { $max(self.0, other.0) })
             }
             #[inline(always)]
+            unsafe fn zip(self, other: Self) -> (Self, Self) {
+                // SAFETY: the trait's contract.
+                unsafe { (Self($zip(self.0, $low, other.0)), Self($zip(self.0, $high, other.0))) }
+            }
+            #[inline(always)]
             unsafe fn sum(self) -> $element {
                 // SAFETY: the trait's contract.
                 unsafe { $sum(self.0) }
@@ -86,7 +92,10 @@ register!(
     _mm512_mul_ps,
     _mm512_fmadd_ps,
     _mm512_max_ps,
-    _mm512_reduce_add_ps
+    _mm512_reduce_add_ps,
+    _mm512_permutex2var_ps,
+    _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
+    _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
 );
 register!(
     F64x8,
@@ -104,5 +113,8 @@ register!(
     _mm512_mul_pd,
     _mm512_fmadd_pd,
     _mm512_max_pd,
-    _mm512_reduce_add_pd
+    _mm512_reduce_add_pd,
+    _mm512_permutex2var_pd,
+    _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11),
+    _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15)
 );

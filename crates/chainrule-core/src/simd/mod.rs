@@ -160,3 +160,18 @@ pub(crate) fn run<K: Kernel>(kernel: K) -> K::Output {
         _ => kernel.run::<Scalar>(),
     }
 }
+
+/// Holds off all other tests that change the level or the number of threads, or compare bits; puts both back when dropped.
+#[cfg(test)]
+pub(crate) fn alone() -> impl Drop {
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    struct Alone(#[allow(dead_code)] std::sync::MutexGuard<'static, ()>, Level, usize);
+    impl Drop for Alone {
+        fn drop(&mut self) {
+            set_level(self.1);
+            crate::parallel::set_threads(self.2);
+        }
+    }
+    let guard = ONE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    Alone(guard, level(), crate::parallel::threads())
+}

@@ -39,15 +39,20 @@ pub(crate) trait Real:
     fn one() -> Self {
         Self::of(1.0)
     }
+    #[inline(always)]
+    #[allow(clippy::eq_op)] // the one comparison that vectorises to "unordered"
+    fn is_nan(self) -> bool {
+        self != self
+    }
     /// The larger; NaN if either is NaN.
     #[inline(always)]
     fn max(self, other: Self) -> Self {
-        if self > other || self != self { self } else { other }
+        if self > other || self.is_nan() { self } else { other }
     }
     /// The smaller; NaN if either is NaN.
     #[inline(always)]
     fn min(self, other: Self) -> Self {
-        if self < other || self != self { self } else { other }
+        if self < other || self.is_nan() { self } else { other }
     }
     /// 1 / (1 + exp(-x))
     #[inline(always)]

@@ -72,6 +72,11 @@ impl<T: Float, const N: usize> Vector for Lanes<T, N> {
         self
     }
     #[inline(always)]
+    unsafe fn zip(self, other: Self) -> (Self, Self) {
+        let lane = |i: usize| if i.is_multiple_of(2) { self.0[i / 2] } else { other.0[i / 2] };
+        (Lanes(std::array::from_fn(lane)), Lanes(std::array::from_fn(|i| lane(N + i))))
+    }
+    #[inline(always)]
     unsafe fn sum(mut self) -> T {
         let mut width = N / 2;
         while width > 0 {

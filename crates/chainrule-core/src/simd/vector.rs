@@ -28,6 +28,8 @@ pub(crate) trait Vector: Copy {
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
     /// The larger lane by lane; a NaN in `self` yields `other`.
     unsafe fn max(self, other: Self) -> Self;
+    /// The lanes of both in turn, `self`'s first: the lower half of that sequence and the upper.
+    unsafe fn zip(self, other: Self) -> (Self, Self);
     /// The sum over all lanes, as a fixed tree: halves are added until one lane is left.
     unsafe fn sum(self) -> Self::Element;
 }

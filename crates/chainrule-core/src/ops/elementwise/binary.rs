@@ -99,8 +99,8 @@ fn floats<T: Float>(op: Binary, a: &Array, b: &Array, out: &mut Array) -> Result
         Binary::Sub => pairs(a, b, out, |x: T, y: T| x - y),
         Binary::Mul => pairs(a, b, out, |x: T, y: T| x * y),
         Binary::Div => pairs(a, b, out, |x: T, y: T| x / y),
-        Binary::Maximum => pairs(a, b, out, |x: T, y: T| if x > y || x != x { x } else { y }),
-        Binary::Minimum => pairs(a, b, out, |x: T, y: T| if x < y || x != x { x } else { y }),
+        Binary::Maximum => pairs(a, b, out, |x: T, y: T| if x > y || x.is_nan() { x } else { y }),
+        Binary::Minimum => pairs(a, b, out, |x: T, y: T| if x < y || x.is_nan() { x } else { y }),
         Binary::Pow => pairs(a, b, out, |x: T, y: T| x.powf(y)),
     }
 }

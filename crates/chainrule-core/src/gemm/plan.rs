@@ -1,0 +1,123 @@
+//! How a product is cut into tasks: by its sizes alone.
+
+use super::{Batch, Finish, Number, Product, block, dot};
+use crate::parallel;
+use crate::simd::{self, Kernel, Simd};
+use std::ops::Range;
+
+/// Multiplications that are worth a task of their own, some microseconds of work.
+const GRAIN: usize = 1 << 18;
+/// More tasks than this are made only where blocks would be too large.
+const TASKS: usize = 8;
+/// The largest block of C. Its part of B, `COLUMNS` wide and a block of k deep, stays in the L2 cache.
+const ROWS: usize = 512;
+const COLUMNS: usize = 256;
+/// Blocks are cut at multiples of these, so that only the last one has ragged edges.
+const ROW_UNIT: usize = 4;
+const COLUMN_UNIT: usize = 32;
+
+/// What computes the elements of a block.
+#[derive(Clone, Copy, PartialEq)]
+enum Method {
+    /// Tiles of C in registers, rows of B as vectors.
+    Tiles,
+    /// Dot products along k, for few rows against a transposed B.
+    Dots,
+}
+
+/// The part of a product that is one task.
+struct Block<'a, T> {
+    product: Product<'a, T>,
+    method: Method,
+    rows: Range<usize>,
+    columns: Range<usize>,
+}
+
+impl<T: Number> Kernel for Block<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        // SAFETY: `simd::run` has checked the level, and the block lies in the product.
+        unsafe {
+            match self.method {
+                Method::Tiles => block::compute::<S, T>(&self.product, self.rows, self.columns),
+                Method::Dots => dot::compute::<S, T>(&self.product, self.rows, self.columns),
+            }
+        }
+    }
+}
+
+/// The range of part `index` when `size` is cut into `parts` at multiples of `unit`.
+fn part(size: usize, parts: usize, index: usize, unit: usize) -> Range<usize> {
+    let units = size.div_ceil(unit);
+    let cut = |i: usize| (units * i / parts * unit).min(size);
+    cut(index)..cut(index + 1)
+}
+
+/// Rows and columns of blocks.
+fn blocks(sizes: [usize; 3], method: Method) -> (usize, usize) {
+    let [m, n, k] = sizes;
+    let work = m.saturating_mul(n).saturating_mul(k);
+    let wanted = (work / GRAIN).min(TASKS);
+    if method == Method::Dots {
+        return (1, wanted.clamp(1, n.div_ceil(COLUMN_UNIT)));
+    }
+    let (mut down, mut across) = (m.div_ceil(ROWS), n.div_ceil(COLUMNS));
+    while down * across < wanted {
+        let (height, width) = (m / down, n / across);
+        // Wide and low blocks read B more often, high and narrow ones A: B, which is packed, counts more.
+        if width >= 2 * COLUMN_UNIT && 2 * width > height {
+            across *= 2;
+        } else if height >= 8 * ROW_UNIT {
+            down *= 2;
+        } else {
+            break;
+        }
+    }
+    (down, across)
+}
+
+/// Whether the product is better read the other way round, Cᵀ = Bᵀ·Aᵀ: that gives C rows of neighbouring elements, or leaves few rows for dot products.
+fn better_transposed<T>(product: &Product<T>) -> bool {
+    let [m, n, _] = product.sizes;
+    let few = n <= dot::ROWS && n < m && product.a.column == 1 && product.b.row == 1;
+    n == 1 || few || (m > 1 && product.c.row == 1 && product.c.column != 1)
+}
+
+fn transposed<T>(product: Product<T>) -> Product<T> {
+    let Product { sizes: [m, n, k], a, b, c, finish } = product;
+    let finish = Finish { epilogue: finish.epilogue.transposed(), ..finish };
+    Product { sizes: [n, m, k], a: b.transposed(), b: a.transposed(), c: c.transposed(), finish }
+}
+
+/// Computes a batch of products.
+///
+/// # Safety
+/// As for [`super::gemm_batched`]; no size of C is zero.
+pub(super) unsafe fn run<T: Number>(mut batch: Batch, mut product: Product<T>) {
+    if better_transposed(&product) {
+        product = transposed(product);
+        (batch.a, batch.b) = (batch.b, batch.a);
+    }
+    let [m, n, k] = product.sizes;
+    let dots = m <= dot::ROWS && product.a.column == 1 && product.b.row == 1 && product.b.column != 1;
+    let method = if dots { Method::Dots } else { Method::Tiles };
+    let (down, across) = blocks(product.sizes, method);
+    let blocks = down * across;
+    // Small products share a task.
+    let group = if blocks > 1 { 1 } else { (GRAIN / (m * n * k).max(1)).max(1) };
+    let total = batch.count * blocks;
+    parallel::run(total.div_ceil(group), |task| {
+        for index in task * group..((task + 1) * group).min(total) {
+            let (which, index) = ((index / blocks) as isize, index % blocks);
+            let mut product = product;
+            product.a.start = product.a.start.wrapping_offset(which * batch.a);
+            product.b.start = product.b.start.wrapping_offset(which * batch.b);
+            product.c.start = product.c.start.wrapping_offset(which * batch.c);
+            let (rows, columns) = (part(m, down, index / across, ROW_UNIT), part(n, across, index % across, COLUMN_UNIT));
+            if !rows.is_empty() && !columns.is_empty() {
+                simd::run(Block { product, method, rows, columns });
+            }
+        }
+    });
+}
