@@ -4,6 +4,7 @@
 //! All `unsafe` code of the library stands in this crate.
 
 pub mod array;
+pub(crate) mod convolution;
 pub mod device;
 pub mod dtype;
 pub mod error;

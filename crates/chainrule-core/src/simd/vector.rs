@@ -32,4 +32,18 @@ pub(crate) trait Vector: Copy {
     unsafe fn zip(self, other: Self) -> (Self, Self);
     /// The sum over all lanes, as a fixed tree: halves are added until one lane is left.
     unsafe fn sum(self) -> Self::Element;
+    /// Transposes a block: `to[c * LANES + r] = from[r * stride + c]` for `r < rows` and `c < columns`, both at most LANES.
+    /// Lanes from `rows` on are zero; the vectors of `to` from `columns` on may be overwritten by anything.
+    #[inline(always)]
+    unsafe fn transpose(from: *const Self::Element, stride: usize, rows: usize, columns: usize, to: *mut Self::Element) {
+        for c in 0..columns {
+            // SAFETY: the caller's pointers are valid for the block; `load_first` of nothing reads nothing.
+            unsafe {
+                Self::load_first(from, 0).store(to.add(c * Self::LANES));
+                for r in 0..rows {
+                    *to.add(c * Self::LANES + r) = *from.add(r * stride + c);
+                }
+            }
+        }
+    }
 }

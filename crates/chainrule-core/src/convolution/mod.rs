@@ -1,0 +1,200 @@
+//! Two-dimensional convolution (cross-correlation, PyTorch's `conv2d`) and its gradients, without an im2col buffer.
+//!
+//! `y[n][o][i][j] = bias[o] + Σ_c Σ_kh Σ_kw w[o][c][kh][kw] · x[n][c][i·stride + kh·dilation - padding][…]`
+//!
+//! Shapes: x `[N, IC, H, W]`, w `[OC, IC/groups, KH, KW]`, y `[N, OC, OH, OW]`, all contiguous.
+//! A block of channels is copied once into a zero-padded buffer, from which every tap reads whole vectors at a fixed offset.
+
+mod axis;
+mod correlation;
+mod layout;
+mod plan;
+mod scratch;
+#[cfg(test)]
+mod tests;
+mod weight_gradient;
+
+use crate::parallel::{self, Target};
+use crate::simd::{self, Kernel, Simd, Vector};
+use axis::Axis;
+use correlation::Correlation;
+use plan::{Plan, Sizes};
+
+/// The sizes of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub batch: usize,
+    pub in_channels: usize,
+    pub height: usize,
+    pub width: usize,
+    pub out_channels: usize,
+    pub kernel: [usize; 2],
+    pub stride: [usize; 2],
+    pub padding: [usize; 2],
+    pub dilation: [usize; 2],
+    pub groups: usize,
+    pub out_height: usize,
+    pub out_width: usize,
+}
+
+/// The element types of convolution.
+pub(crate) trait Number: Copy + Default + Send + Sync + PartialOrd + std::ops::AddAssign + 'static {
+    type Vector<S: Simd>: Vector<Element = Self>;
+}
+
+impl Number for f32 {
+    type Vector<S: Simd> = S::V32;
+}
+
+impl Number for f64 {
+    type Vector<S: Simd> = S::V64;
+}
+
+/// The lanes of a vector at the level in use.
+struct Lanes<T>(std::marker::PhantomData<T>);
+
+impl<T: Number> Kernel for Lanes<T> {
+    type Output = usize;
+    #[inline(always)]
+    fn run<S: Simd>(self) -> usize {
+        T::Vector::<S>::LANES
+    }
+}
+
+fn lanes<T: Number>() -> usize {
+    simd::run(Lanes::<T>(std::marker::PhantomData))
+}
+
+impl Geometry {
+    /// Output pixels of one channel.
+    fn out_pixels(&self) -> usize {
+        self.out_height * self.out_width
+    }
+
+    fn weights(&self) -> usize {
+        self.out_channels * (self.in_channels / self.groups) * self.kernel[0] * self.kernel[1]
+    }
+
+    /// Nothing to add up, or nowhere to put it.
+    fn is_empty(&self) -> bool {
+        self.batch * self.in_channels * self.height * self.width == 0 || self.batch * self.out_channels * self.out_pixels() == 0 || self.weights() == 0
+    }
+
+    /// A kernel of one pixel sees no rows: small images become a single one, whose vectors are full.
+    fn joined(mut self) -> Geometry {
+        if (self.kernel, self.stride, self.padding) == ([1, 1], [1, 1], [0, 0]) && self.height * self.width <= 1024 {
+            (self.width, self.out_width) = (self.height * self.width, self.height * self.width);
+            (self.height, self.out_height) = (1, 1);
+        }
+        self
+    }
+
+    fn axes(&self) -> [Axis; 2] {
+        let sizes = [(self.height, self.out_height), (self.width, self.out_width)];
+        [0, 1].map(|i| Axis::forward(sizes[i].0, sizes[i].1, self.kernel[i], self.stride[i], self.dilation[i], self.padding[i]))
+    }
+
+    fn sizes(&self) -> Sizes {
+        let (channels, outputs) = (self.in_channels / self.groups, self.out_channels / self.groups);
+        let taps = self.kernel[0] * self.kernel[1];
+        Sizes { batch: self.batch, groups: self.groups, channels, outputs, output_weights: channels * taps, channel_weights: taps }
+    }
+}
+
+/// `y = conv(x, w) + bias`, then `max(y, 0)` if `relu`.
+pub(crate) fn forward<T: Number>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[T]>, relu: bool, y: &mut [T]) {
+    let g = g.joined();
+    if y.is_empty() {
+        return;
+    }
+    if g.is_empty() {
+        return bias_only(&g, bias, relu, y);
+    }
+    let plan = Plan::new(g.sizes(), g.axes(), lanes::<T>());
+    Correlation { plan: &plan, source: x, weights: w, bias, relu }.run(y);
+}
+
+/// `dx`, the gradient of the input of [`forward`] given `dy`, that of its output (before any ReLU). Overwrites `dx`.
+pub(crate) fn input_gradient<T: Number>(g: &Geometry, dy: &[T], w: &[T], dx: &mut [T]) {
+    let g = g.joined();
+    if g.is_empty() {
+        return dx.fill(T::default());
+    }
+    let Sizes { batch, groups, channels, outputs, output_weights, channel_weights } = g.sizes();
+    let sizes = Sizes { batch, groups, channels: outputs, outputs: channels, output_weights: channel_weights, channel_weights: output_weights };
+    let plan = Plan::new(sizes, g.axes().map(Axis::transpose), lanes::<T>());
+    Correlation { plan: &plan, source: dy, weights: w, bias: None, relu: false }.run(dx);
+}
+
+/// `dw`, the gradient of the weights of [`forward`] given `dy`, that of its output. Overwrites `dw`.
+pub(crate) fn weight_gradient<T: Number>(g: &Geometry, x: &[T], dy: &[T], dw: &mut [T]) {
+    let g = g.joined();
+    if g.is_empty() {
+        return dw.fill(T::default());
+    }
+    let plan = Plan::new(g.sizes(), g.axes(), lanes::<T>());
+    weight_gradient::WeightGradient { plan: &plan, x, dy }.run(dw);
+}
+
+/// `db[o] = Σ_n Σ_pixels dy[n][o]`. Overwrites `db`.
+pub(crate) fn bias_gradient<T: Number>(g: &Geometry, dy: &[T], db: &mut [T]) {
+    let tasks = (dy.len() >> 15).clamp(1, 16).min(g.out_channels.max(1));
+    let target = Target::new(db);
+    parallel::run(tasks, |task| {
+        let (start, end) = (task * g.out_channels / tasks, (task + 1) * g.out_channels / tasks);
+        // SAFETY: the ranges of tasks do not overlap and end at the number of channels.
+        let db = unsafe { target.slice(start, end) };
+        simd::run(BiasGradient { g, dy, start, db });
+    });
+}
+
+struct BiasGradient<'a, T> {
+    g: &'a Geometry,
+    dy: &'a [T],
+    start: usize,
+    db: &'a mut [T],
+}
+
+impl<T: Number> Kernel for BiasGradient<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let pixels = self.g.out_pixels();
+        for (i, db) in self.db.iter_mut().enumerate() {
+            *db = T::default();
+            for image in 0..self.g.batch {
+                let plane = &self.dy[(image * self.g.out_channels + self.start + i) * pixels..][..pixels];
+                // SAFETY: `simd::run` has checked the level.
+                *db += unsafe { sum::<T::Vector<S>>(plane) };
+            }
+        }
+    }
+}
+
+/// The sum of a slice, over four vectors side by side.
+#[inline(always)]
+unsafe fn sum<V: Vector>(numbers: &[V::Element]) -> V::Element {
+    let (mut at, count, start) = (0, numbers.len(), numbers.as_ptr());
+    // SAFETY: all loads lie inside the slice; nothing is read by a load of no lanes.
+    unsafe {
+        let zero = V::load_first(start, 0);
+        let mut sums = [zero; 4];
+        while at < count {
+            for sum in &mut sums {
+                let left = count - at;
+                *sum = sum.add(if left >= V::LANES { V::load(start.add(at)) } else { V::load_first(start.add(at), left) });
+                at += left.min(V::LANES);
+            }
+        }
+        sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum()
+    }
+}
+
+/// The output of a convolution over nothing.
+fn bias_only<T: Number>(g: &Geometry, bias: Option<&[T]>, relu: bool, y: &mut [T]) {
+    let pixels = g.out_pixels();
+    for (i, plane) in y.chunks_mut(pixels).enumerate() {
+        let value = bias.map_or(T::default(), |bias| bias[i % g.out_channels]);
+        plane.fill(if relu && value < T::default() { T::default() } else { value });
+    }
+}
