@@ -1,0 +1,33 @@
+//! Reverse-mode differentiation for [chainrule](https://docs.rs/chainrule): [`Tensor`], [`Tape`], [`Gradients`], the operations and their rules.
+//!
+//! A tensor is on a tape or off it. On a tape operations are recorded, and [`Tensor::backward`] returns [`Gradients`]; off it the same code infers. There is no global state.
+//! ```
+//! use chainrule_autograd::{Result, Rng, Tape, Tensor};
+//! let mut rng = Rng::seeded(0);
+//! let tape = Tape::training(&mut rng);
+//! let x = tape.watch(Tensor::from_slice(&[1f64, 2.0, 3.0], &[3])?);
+//! let loss = x.square()?.sum()?;
+//! let gradients = loss.backward()?;
+//! assert_eq!(gradients.wrt(&x).unwrap().to_vec::<f64>()?, [2.0, 4.0, 6.0]);
+//! # Ok::<(), chainrule_autograd::Error>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod create;
+mod error;
+mod gradients;
+mod operators;
+mod pass;
+mod record;
+mod rules;
+mod scan;
+mod tape;
+mod tensor;
+
+pub use chainrule_core::{Array, DType, Device, Element, Rng, Shape};
+pub use error::{Error, Result};
+pub use gradients::{Gradients, Update};
+pub use pass::{Keep, Pass};
+pub use rules::INFER;
+pub use tape::{ParamId, Tape};
+pub use tensor::Tensor;

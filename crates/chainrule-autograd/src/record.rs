@@ -1,0 +1,143 @@
+//! How every operation, the library's or a user's, enters the tape.
+
+use crate::pass::{Keep, Pass};
+use crate::tape::{Recorder, Rule};
+use crate::tensor::Place;
+use crate::{Array, Error, Result, Tensor};
+use std::sync::Arc;
+
+impl Tensor {
+    /// Records an operation whose rule is written in operations on tensors, so that second derivatives come free.
+    ///
+    /// `output` has been computed from the arrays of `inputs`. The rule returns a gradient for each input that needs one ([`Pass::needs`]), of the input's shape.
+    /// It must not capture tensors: what it reads is listed in `keep`. Nothing is recorded when no input needs a gradient, or the output is of an integer type.
+    /// ```
+    /// # use chainrule_autograd::{Array, Keep, Result, Rng, Tape, Tensor};
+    /// /// x³
+    /// fn cube(x: &Tensor) -> Result<Tensor> {
+    ///     let values: Vec<f64> = x.to_vec::<f64>()?.iter().map(|x| x * x * x).collect();
+    ///     Tensor::record("cube", [x], Keep::FIRST, Array::from_slice(&values, x.dims())?, |pass| {
+    ///         Ok([Some(pass.grad().mul(&pass.input(0)?.square()?.mul_scalar(3.0)?)?)])
+    ///     })
+    /// }
+    /// let tape = Tape::training(&mut Rng::seeded(0));
+    /// let x = tape.watch(Tensor::from_slice(&[2f64], &[1])?);
+    /// assert_eq!(cube(&x)?.sum()?.backward()?.wrt(&x).unwrap().to_vec::<f64>()?, [12.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Inputs of two tapes; an input computed from trainable parameters off the tape beside one on it.
+    pub fn record<const N: usize>(
+        name: &'static str,
+        inputs: [&Tensor; N],
+        keep: Keep,
+        output: Array,
+        rule: impl Fn(&Pass) -> Result<[Option<Tensor>; N]> + Send + Sync + 'static,
+    ) -> Result<Tensor> {
+        enter(name, &inputs, keep, false, output, || boxed(rule))
+    }
+
+    /// Records an operation whose rule is one fused kernel: it gets the gradient and returns those of the inputs as arrays. A second derivative through it is an error.
+    ///
+    /// # Errors
+    /// As for [`record`](Tensor::record).
+    pub fn record_fused<const N: usize>(
+        name: &'static str,
+        inputs: [&Tensor; N],
+        keep: Keep,
+        output: Array,
+        rule: impl Fn(&Array, &Pass) -> Result<[Option<Array>; N]> + Send + Sync + 'static,
+    ) -> Result<Tensor> {
+        enter(name, &inputs, keep, false, output, || {
+            boxed(move |pass: &Pass| {
+                if pass.recorded() {
+                    return Err(Error::NotDifferentiable { op: pass.name(), reason: "its rule is one fused kernel, which has no second derivative" });
+                }
+                Ok(rule(pass.grad().array(), pass)?.map(|g| g.map(Tensor::off)))
+            })
+        })
+    }
+
+    /// Records an operation of any number of inputs; the rule writes their gradients into the slots. See [`record`](Tensor::record).
+    ///
+    /// # Errors
+    /// As for [`record`](Tensor::record).
+    pub fn record_many(
+        name: &'static str,
+        inputs: &[&Tensor],
+        keep: Keep,
+        output: Array,
+        rule: impl Fn(&Pass, &mut [Option<Tensor>]) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<Tensor> {
+        enter(name, inputs, keep, false, output, || Box::new(rule))
+    }
+
+    /// Records an operation that has no derivative: backward through it is an error, never a gradient lost in silence.
+    ///
+    /// # Errors
+    /// As for [`record`](Tensor::record).
+    pub fn record_without_rule<const N: usize>(name: &'static str, inputs: [&Tensor; N], output: Array) -> Result<Tensor> {
+        enter(name, &inputs, Keep::NONE, false, output, || {
+            Box::new(|pass, _| Err(Error::NotDifferentiable { op: pass.name(), reason: "the operation has no derivative; detach its result if that is meant" }))
+        })
+    }
+
+    /// The same as [`record`](Tensor::record) for operations whose inputs broadcast: gradients come in the output's shape and are summed to the inputs' shapes.
+    pub(crate) fn record_broadcast<const N: usize>(
+        name: &'static str,
+        inputs: [&Tensor; N],
+        keep: Keep,
+        output: Array,
+        rule: impl Fn(&Pass) -> Result<[Option<Tensor>; N]> + Send + Sync + 'static,
+    ) -> Result<Tensor> {
+        enter(name, &inputs, keep, true, output, || boxed(rule))
+    }
+}
+
+fn boxed<const N: usize>(rule: impl Fn(&Pass) -> Result<[Option<Tensor>; N]> + Send + Sync + 'static) -> Rule {
+    Box::new(move |pass, out| {
+        for (slot, gradient) in out.iter_mut().zip(rule(pass)?) {
+            *slot = gradient;
+        }
+        Ok(())
+    })
+}
+
+/// Where the result of an operation on `inputs` stands. Inference wins where modes meet.
+struct Meeting<'a> {
+    recorder: Option<&'a Arc<Recorder>>,
+    training: bool,
+    needs_gradient: bool,
+    trainable_off: bool,
+}
+
+fn meet<'a>(name: &'static str, inputs: &[&'a Tensor]) -> Result<Meeting<'a>> {
+    let mut meeting = Meeting { recorder: None, training: true, needs_gradient: false, trainable_off: false };
+    for input in inputs {
+        match &input.place {
+            Place::Off { trainable } => meeting.trainable_off |= trainable,
+            Place::On { recorder, node, training } => {
+                match meeting.recorder {
+                    Some(other) if !Arc::ptr_eq(other, recorder) => return Err(Error::TwoTapes { op: name }),
+                    _ => meeting.recorder = Some(recorder),
+                }
+                meeting.training &= training;
+                meeting.needs_gradient |= node.is_some();
+            }
+        }
+    }
+    if meeting.recorder.is_some() && meeting.trainable_off {
+        return Err(Error::OffTapeGradient { op: name });
+    }
+    Ok(meeting)
+}
+
+#[inline]
+fn enter(name: &'static str, inputs: &[&Tensor], keep: Keep, broadcasts: bool, output: Array, rule: impl FnOnce() -> Rule) -> Result<Tensor> {
+    let Meeting { recorder, training, needs_gradient, trainable_off } = meet(name, inputs)?;
+    let float = output.dtype().is_float();
+    let Some(recorder) = recorder else { return Ok(Tensor { array: output, place: Place::Off { trainable: trainable_off && float } }) };
+    let node = if needs_gradient && float { recorder.record(name, inputs, keep, broadcasts, &output, rule())? } else { None };
+    Ok(Tensor::on(output, recorder, node, training))
+}

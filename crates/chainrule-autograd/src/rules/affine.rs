@@ -1,0 +1,58 @@
+//! `scale x + shift` with numbers known beforehand, and conversions. Their rules need neither input nor output.
+
+use crate::{DType, Keep, Result, Tensor};
+use chainrule_core::ops::elementwise::{Unary, unary};
+
+impl Tensor {
+    /// `scale x + shift`
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let y = Tensor::from_slice(&[1f32, 2.0], &[2])?.affine(3.0, -1.0)?;
+    /// assert_eq!(y.to_vec::<f32>()?, [2.0, 5.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// An element type other than f32 and f64.
+    pub fn affine(&self, scale: f64, shift: f64) -> Result<Tensor> {
+        let y = unary(Unary::Affine { scale, shift }, &self.array)?;
+        Tensor::record("affine", [self], Keep::NONE, y, move |pass| {
+            Ok([Some(if scale == 1.0 { pass.grad().clone() } else { pass.grad().affine(scale, 0.0)? })])
+        })
+    }
+
+    /// `x + k`
+    ///
+    /// # Errors
+    /// An element type other than f32 and f64.
+    pub fn add_scalar(&self, k: f64) -> Result<Tensor> {
+        self.affine(1.0, k)
+    }
+
+    /// `x · k`
+    ///
+    /// # Errors
+    /// An element type other than f32 and f64.
+    pub fn mul_scalar(&self, k: f64) -> Result<Tensor> {
+        self.affine(k, 0.0)
+    }
+
+    /// `-x`
+    ///
+    /// # Errors
+    /// An element type other than f32 and f64.
+    pub fn neg(&self) -> Result<Tensor> {
+        self.affine(-1.0, 0.0)
+    }
+
+    /// The elements converted: floats are rounded to the nearest, integers from floats are cut toward zero and saturate (PyTorch's `to`). Integers carry no gradient.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn cast(&self, dtype: DType) -> Result<Tensor> {
+        if dtype == self.dtype() {
+            return Ok(self.clone());
+        }
+        Tensor::record("cast", [self], Keep::NONE, self.array.cast(dtype)?, |pass| Ok([Some(pass.grad().cast(pass.input_dtype(0))?)]))
+    }
+}

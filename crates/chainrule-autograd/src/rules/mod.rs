@@ -1,0 +1,21 @@
+//! The operations, a file for each family: shape check, forward through the core, the rule beside it.
+//!
+//! Rules are written in operations on tensors, so that a backward pass can be recorded; where the core has a fused backward kernel, it is used when [`Pass::recorded`](crate::Pass::recorded) is false, or is an operation with a rule itself.
+
+mod affine;
+mod binary;
+mod compare;
+mod dropout;
+mod einsum;
+mod extreme;
+mod index;
+mod join;
+mod matmul;
+mod pad;
+mod reduce;
+mod scan;
+mod shape;
+mod slice;
+mod unary;
+
+pub use shape::INFER;

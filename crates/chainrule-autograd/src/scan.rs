@@ -1,0 +1,184 @@
+//! The backward pass: one reverse scan over the recording.
+
+use crate::gradients::Gradients;
+use crate::pass::Pass;
+use crate::tape::{Kind, NodeId, Recorder, Recording};
+use crate::{Array, Error, Result, Tensor};
+use chainrule_core::ops::elementwise::{Binary, binary};
+use std::sync::Arc;
+
+/// The recording in the hands of a pass. Whatever happens, also when a rule panics, it goes back to its tape, or to the spare ones when the tape is released.
+struct Scan<'a> {
+    recorder: &'a Arc<Recorder>,
+    recording: Recording,
+    release: bool,
+}
+
+impl Drop for Scan<'_> {
+    fn drop(&mut self) {
+        let recording = std::mem::take(&mut self.recording);
+        if self.release { recording.recycle() } else { self.recorder.restore(recording) }
+    }
+}
+
+/// The gradients of `root` by all leaves. With `release`, nodes are freed as the scan passes them.
+pub(crate) fn backward(op: &'static str, recorder: &Arc<Recorder>, root: Option<NodeId>, seed: Array, release: bool) -> Result<Gradients> {
+    recorder.check_open(op)?;
+    let root = root.ok_or(Error::Constant { op })?;
+    let (recording, updates) = recorder.take(op, release)?;
+    let mut scan = Scan { recorder, recording, release };
+    let mut gradients = Gradients::with_updates(updates);
+    let mut slots = Slots::new(root.index() + 1);
+    slots.put(root.index(), Tensor::off(seed));
+    let mut out = Vec::new();
+    for i in (0..=root.index()).rev() {
+        if let Some(grad) = slots.take(i) {
+            match &scan.recording.nodes[i].kind {
+                Kind::Parameter(id) => gradients.insert(*id, grad.array.contiguous()?),
+                Kind::Watched => gradients.insert_watched((recorder.serial, i), grad.array.contiguous()?),
+                Kind::Operation(_) => {
+                    let Some(id) = NodeId::new(i) else { continue };
+                    step(&Pass { grad: &grad, recording: &scan.recording, id, recorder: None, wanted: None }, &mut slots, &mut out)?;
+                }
+            }
+        }
+        if release {
+            scan.recording.truncate(i);
+        }
+    }
+    Ok(gradients)
+}
+
+/// The gradients of `root` by `tensors`, recorded behind the forward pass.
+pub(crate) fn gradients_of(recorder: &Arc<Recorder>, root: Option<NodeId>, seed: Array, tensors: &[&Tensor]) -> Result<Vec<Tensor>> {
+    const OP: &str = "gradients_of";
+    recorder.check_open(OP)?;
+    let root = root.ok_or(Error::Constant { op: OP })?;
+    let targets = tensors.iter().map(|t| t.node().ok_or(Error::Constant { op: OP })).collect::<Result<Vec<_>>>()?;
+    let (recording, _) = recorder.take(OP, false)?;
+    let scan = Scan { recorder, recording, release: false };
+    let wanted = leading_to(&scan.recording, root, &targets);
+    let mut slots = Slots::new(root.index() + 1);
+    slots.put(root.index(), Tensor::on(seed, recorder, None, recorder.training));
+    let mut found: Vec<Option<Tensor>> = targets.iter().map(|_| None).collect();
+    let mut out = Vec::new();
+    for i in (0..=root.index()).rev().filter(|&i| wanted[i]) {
+        let (Some(grad), Some(id)) = (slots.take(i), NodeId::new(i)) else { continue };
+        for (found, _) in found.iter_mut().zip(&targets).filter(|(_, target)| **target == id) {
+            *found = Some(grad.clone());
+        }
+        if let Kind::Operation(_) = scan.recording.nodes[i].kind {
+            step(&Pass { grad: &grad, recording: &scan.recording, id, recorder: Some(recorder), wanted: Some(&wanted) }, &mut slots, &mut out)?;
+        }
+    }
+    found.into_iter().enumerate().map(|(position, f)| f.ok_or(Error::Unreached { position })).collect()
+}
+
+/// Which nodes up to `root` are targets or depend on one.
+fn leading_to(recording: &Recording, root: NodeId, targets: &[NodeId]) -> Vec<bool> {
+    let mut wanted = vec![false; root.index() + 1];
+    for target in targets {
+        if let Some(slot) = wanted.get_mut(target.index()) {
+            *slot = true;
+        }
+    }
+    for (i, node) in recording.nodes[..=root.index()].iter().enumerate() {
+        let sources = &recording.sources[node.first_source..][..node.inputs as usize];
+        wanted[i] |= sources.iter().flatten().any(|s| wanted[s.index()]);
+    }
+    wanted
+}
+
+/// Runs the rule of one operation and adds what it returns to the gradients of its inputs.
+fn step(pass: &Pass, slots: &mut Slots, out: &mut Vec<Option<Tensor>>) -> Result<()> {
+    let node = &pass.recording.nodes[pass.id.index()];
+    let Kind::Operation(rule) = &node.kind else { return Ok(()) };
+    out.clear();
+    out.resize_with(node.inputs as usize, || None);
+    rule(pass, out)?;
+    for (i, gradient) in out.iter_mut().enumerate() {
+        let (Some(source), true) = (pass.source(i), pass.needs(i)) else { continue };
+        let lost =
+            Error::NotDifferentiable { op: node.name, reason: "its rule returned no gradient for an input that needs one; detach the input if that is meant" };
+        let gradient = gradient.take().ok_or(lost)?;
+        slots.add(source.index(), fit(pass, i, source, gradient)?, pass.recorded())?;
+    }
+    Ok(())
+}
+
+/// Checks a gradient against its input; the one place where broadcasting is undone.
+fn fit(pass: &Pass, i: usize, source: NodeId, gradient: Tensor) -> Result<Tensor> {
+    let (node, input) = (&pass.recording.nodes[pass.id.index()], &pass.recording.nodes[source.index()]);
+    if gradient.is_on_tape() != pass.recorded() {
+        let reason = "its rule computes with arrays, so it has no second derivative; write the rule in operations on the pass's tensors";
+        return Err(if pass.recorded() { Error::NotDifferentiable { op: node.name, reason } } else { Error::Captured { op: node.name } });
+    }
+    if *gradient.shape() == input.shape && gradient.dtype() == input.dtype {
+        return Ok(gradient);
+    }
+    if node.broadcasts && gradient.dtype() == input.dtype {
+        return gradient.sum_to(input.shape.dims());
+    }
+    let (got, expected) = (format!("{} {:?}", gradient.dtype(), gradient.shape()), format!("{} {:?}", input.dtype, input.shape));
+    Err(Error::Gradient { op: node.name, input: i, got, expected })
+}
+
+/// Gradients on their way: few at a time, so they stand close together, and nodes hold numbers.
+struct Slots {
+    /// For each node the place of its gradient, 0 for none.
+    places: Vec<u32>,
+    tensors: Vec<Option<Tensor>>,
+    free: Vec<u32>,
+}
+
+impl Slots {
+    fn new(nodes: usize) -> Slots {
+        Slots { places: vec![0; nodes], tensors: vec![None], free: Vec::new() }
+    }
+
+    fn take(&mut self, node: usize) -> Option<Tensor> {
+        let place = std::mem::take(&mut self.places[node]);
+        if place == 0 {
+            return None;
+        }
+        self.free.push(place);
+        self.tensors[place as usize].take()
+    }
+
+    fn put(&mut self, node: usize, gradient: Tensor) {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.tensors.push(None);
+            self.tensors.len() as u32 - 1
+        });
+        self.tensors[place as usize] = Some(gradient);
+        self.places[node] = place;
+    }
+
+    fn add(&mut self, node: usize, gradient: Tensor, recorded: bool) -> Result<()> {
+        let sum = match self.take(node) {
+            None => gradient,
+            Some(earlier) if recorded => earlier.add(&gradient)?,
+            Some(earlier) => Tensor::off(add_into(earlier.array, gradient.array)?),
+        };
+        self.put(node, sum);
+        Ok(())
+    }
+}
+
+/// `a + b`, in the memory of whichever nobody else holds.
+pub(crate) fn add_into(mut a: Array, mut b: Array) -> Result<Array> {
+    if !a.is_unique() && b.is_unique() {
+        std::mem::swap(&mut a, &mut b);
+    }
+    if a.is_unique() && b.is_contiguous() && a.dims() == b.dims() && a.dtype() == b.dtype() {
+        if let (Ok(a), Ok(b)) = (a.as_mut_slice::<f32>(), b.as_slice::<f32>()) {
+            a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        } else if let (Ok(a), Ok(b)) = (a.as_mut_slice::<f64>(), b.as_slice::<f64>()) {
+            a.iter_mut().zip(b).for_each(|(a, b)| *a += b);
+        } else {
+            return Ok(binary(Binary::Add, &a, &b)?);
+        }
+        return Ok(a);
+    }
+    Ok(binary(Binary::Add, &a, &b)?)
+}

@@ -1,0 +1,281 @@
+//! [`Tensor`]: an array, and where it stands: off the tape, or on a tape in training or inference mode.
+
+use crate::tape::{NodeId, ParamId, Recorder};
+use crate::{Array, DType, Device, Element, Error, Gradients, Result, Shape, Update};
+use std::sync::Arc;
+
+/// An array that may lie on a [`Tape`](crate::Tape).
+///
+/// Cloning shares the numbers. Operations are methods that return `Result`; the operators `+ - * /` are sugar that panics on mismatch.
+#[derive(Clone)]
+pub struct Tensor {
+    pub(crate) array: Array,
+    pub(crate) place: Place,
+}
+
+/// Where a tensor stands.
+#[derive(Clone)]
+pub(crate) enum Place {
+    /// Nothing is recorded. `trainable`: a trainable parameter took part, whose gradient would be lost if this met a tape.
+    Off { trainable: bool },
+    /// On a tape; a constant there without `node`.
+    On { recorder: Arc<Recorder>, node: Option<NodeId>, training: bool },
+}
+
+impl Tensor {
+    pub(crate) fn off(array: Array) -> Tensor {
+        Tensor { array, place: Place::Off { trainable: false } }
+    }
+
+    pub(crate) fn on(array: Array, recorder: &Arc<Recorder>, node: Option<NodeId>, training: bool) -> Tensor {
+        Tensor { array, place: Place::On { recorder: recorder.clone(), node, training } }
+    }
+
+    /// The numbers.
+    #[inline]
+    pub fn array(&self) -> &Array {
+        &self.array
+    }
+    /// The numbers, without the place on a tape.
+    #[inline]
+    pub fn into_array(self) -> Array {
+        self.array
+    }
+    /// The extents, outermost first.
+    #[inline]
+    pub fn shape(&self) -> &Shape {
+        self.array.shape()
+    }
+    /// The extents as a slice.
+    #[inline]
+    pub fn dims(&self) -> &[usize] {
+        self.array.dims()
+    }
+    /// The number of dimensions.
+    #[inline]
+    pub fn rank(&self) -> usize {
+        self.array.rank()
+    }
+    /// The number of elements.
+    #[inline]
+    pub fn count(&self) -> usize {
+        self.array.count()
+    }
+    /// The element type.
+    #[inline]
+    pub fn dtype(&self) -> DType {
+        self.array.dtype()
+    }
+    /// Where the numbers stand.
+    #[inline]
+    pub fn device(&self) -> Device {
+        self.array.device()
+    }
+
+    /// The numbers in row-major order.
+    ///
+    /// # Errors
+    /// Another element type than `T`.
+    pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
+        Ok(self.array.to_vec()?)
+    }
+
+    /// The only number of a tensor of one element.
+    ///
+    /// # Errors
+    /// More or fewer elements than one.
+    pub fn item(&self) -> Result<f64> {
+        Ok(self.array.item()?)
+    }
+
+    /// Whether operations on this tensor go to a tape.
+    #[inline]
+    pub fn is_on_tape(&self) -> bool {
+        matches!(self.place, Place::On { .. })
+    }
+
+    /// Whether it is on a tape in training mode: dropout drops, batch norm uses the statistics of the batch.
+    #[inline]
+    pub fn is_training(&self) -> bool {
+        matches!(self.place, Place::On { training: true, .. })
+    }
+
+    /// Whether a gradient will flow to or through this tensor.
+    #[inline]
+    pub fn needs_gradient(&self) -> bool {
+        self.node().is_some()
+    }
+
+    #[inline]
+    pub(crate) fn node(&self) -> Option<NodeId> {
+        match self.place {
+            Place::On { node, .. } => node,
+            Place::Off { .. } => None,
+        }
+    }
+
+    pub(crate) fn recorder(&self) -> Option<&Arc<Recorder>> {
+        match &self.place {
+            Place::On { recorder, .. } => Some(recorder),
+            Place::Off { .. } => None,
+        }
+    }
+
+    /// The same numbers as a constant: on the same tape in the same mode, but no gradient flows further back (PyTorch's `detach`).
+    pub fn detach(&self) -> Tensor {
+        match &self.place {
+            Place::On { recorder, training, .. } => Tensor::on(self.array.clone(), recorder, None, *training),
+            Place::Off { .. } => Tensor::off(self.array.clone()),
+        }
+    }
+
+    /// Runs `f` on this tensor in inference mode, still recorded: no dropout, running statistics, no buffer updates. So part of a model infers inside a training step.
+    /// ```
+    /// # use chainrule_autograd::{Result, Rng, Tape, Tensor};
+    /// let tape = Tape::training(&mut Rng::seeded(0));
+    /// let x = tape.input(Tensor::from_slice(&[1f32, 2.0], &[2])?);
+    /// let y = x.inferring(|x| x.dropout(0.5))?;
+    /// assert_eq!(y.to_vec::<f32>()?, [1.0, 2.0]);
+    /// assert!(y.is_training());
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `f`.
+    pub fn inferring(&self, f: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
+        Ok(f(&self.clone().with_mode(false))?.with_mode(self.is_training()))
+    }
+
+    fn with_mode(mut self, to: bool) -> Tensor {
+        if let Place::On { training, .. } = &mut self.place {
+            *training = to;
+        }
+        self
+    }
+
+    /// A model's parameter where this tensor stands: on a tape a leaf (a constant when not `trainable`), off the tape a value that remembers whether it was trainable.
+    /// What [`Tape::bind`](crate::Tape::bind) put in the parameter's place comes instead of `value`.
+    ///
+    /// # Errors
+    /// The parameter was read with another value on this tape.
+    pub fn parameter(&self, id: ParamId, value: &Array, trainable: bool) -> Result<Tensor> {
+        match &self.place {
+            Place::Off { .. } => Ok(Tensor { array: value.clone(), place: Place::Off { trainable: trainable && value.dtype().is_float() } }),
+            Place::On { recorder, training, .. } => recorder.parameter(id, value, trainable, *training),
+        }
+    }
+
+    /// Leaves an update of a model's buffer on the tape, for the optimizer to apply; nothing where this tensor is not in training mode.
+    ///
+    /// # Errors
+    /// An earlier update of the same buffer on this tape has another shape or element type.
+    pub fn update_buffer(&self, id: ParamId, update: Update) -> Result<()> {
+        match &self.place {
+            Place::On { recorder, training: true, .. } => recorder.update(id, update),
+            _ => Ok(()),
+        }
+    }
+
+    /// The next random stream of this tensor's tape; `None` off the tape.
+    /// The n-th request of a tape gets its n-th stream, whether or not anything is recorded, so freezing a layer changes no random number.
+    pub fn random_stream(&self) -> Option<u64> {
+        self.recorder().map(|r| r.stream())
+    }
+
+    /// The gradients of this scalar by all parameters and watched tensors it depends on. Releases the recording: the tape is spent afterwards, and operations on it are constants.
+    ///
+    /// # Errors
+    /// Not a scalar; not on a tape, or a spent one; nothing to differentiate by; an operation without a derivative.
+    pub fn backward(&self) -> Result<Gradients> {
+        self.run_backward("backward", true)
+    }
+
+    /// The same, but the recording stays, for another pass over it.
+    ///
+    /// # Errors
+    /// As for [`backward`](Tensor::backward).
+    pub fn backward_keeping(&self) -> Result<Gradients> {
+        self.run_backward("backward_keeping", false)
+    }
+
+    fn run_backward(&self, op: &'static str, release: bool) -> Result<Gradients> {
+        let recorder = self.on_recorder(op)?;
+        self.expect_scalar(op)?;
+        crate::scan::backward(op, recorder, self.node(), Array::ones(self.dims(), self.dtype())?, release)
+    }
+
+    /// The gradients of this scalar by the given tensors of its tape, recorded themselves, so that they can be differentiated again.
+    /// ```
+    /// # use chainrule_autograd::{Rng, Tape, Tensor};
+    /// let tape = Tape::inference(&mut Rng::seeded(0));
+    /// let x = tape.watch(Tensor::from_slice(&[2f64], &[1])?);
+    /// let slope = &x.powf(3.0)?.sum()?.gradients_of(&[&x])?[0]; // 3 x²
+    /// let bend = slope.sum()?.backward()?; // 6 x
+    /// assert_eq!(bend.wrt(&x).unwrap().to_vec::<f64>()?, [12.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`backward`](Tensor::backward); a tensor that this one does not depend on; an operation whose derivative cannot be differentiated.
+    pub fn gradients_of(&self, tensors: &[&Tensor]) -> Result<Vec<Tensor>> {
+        const OP: &str = "gradients_of";
+        let recorder = self.on_recorder(OP)?;
+        self.expect_scalar(OP)?;
+        for tensor in tensors {
+            if !Arc::ptr_eq(tensor.on_recorder(OP)?, recorder) {
+                return Err(Error::TwoTapes { op: OP });
+            }
+        }
+        crate::scan::gradients_of(recorder, self.node(), Array::ones(self.dims(), self.dtype())?, tensors)
+    }
+
+    fn on_recorder(&self, op: &'static str) -> Result<&Arc<Recorder>> {
+        self.recorder().ok_or(Error::OffTape { op })
+    }
+
+    fn expect_scalar(&self, op: &'static str) -> Result<()> {
+        if self.count() == 1 {
+            return Ok(());
+        }
+        Err(Error::shape(op, format!("shape {:?} has {} elements, expected 1; reduce it first, with sum or mean", self.shape(), self.count())))
+    }
+}
+
+impl From<Array> for Tensor {
+    fn from(array: Array) -> Tensor {
+        Tensor::off(array)
+    }
+}
+impl From<&Array> for Tensor {
+    fn from(array: &Array) -> Tensor {
+        Tensor::off(array.clone())
+    }
+}
+impl From<&Tensor> for Tensor {
+    fn from(tensor: &Tensor) -> Tensor {
+        tensor.clone()
+    }
+}
+impl From<Tensor> for Array {
+    fn from(tensor: Tensor) -> Array {
+        tensor.array
+    }
+}
+impl From<&Tensor> for Array {
+    fn from(tensor: &Tensor) -> Array {
+        tensor.array.clone()
+    }
+}
+
+impl std::fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.array)?;
+        match &self.place {
+            Place::Off { .. } => Ok(()),
+            Place::On { node, training, .. } => {
+                let mode = if *training { "training" } else { "inference" };
+                write!(f, " on a tape ({mode}{})", if node.is_some() { ", needs gradient" } else { "" })
+            }
+        }
+    }
+}

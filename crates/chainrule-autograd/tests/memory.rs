@@ -1,0 +1,75 @@
+//! What a training step leaves behind: nothing. One test, because the figures are the whole process's.
+
+use chainrule_autograd::{Array, DType, Keep, ParamId, Result, Rng, Tape, Tensor};
+use chainrule_core::memory::statistics;
+
+#[test]
+fn live_bytes_return_to_the_baseline() -> Result<()> {
+    let mut rng = Rng::seeded(1);
+    let v = Array::ones(&[16], DType::F32)?;
+    let deep = |x: Tensor| -> Result<Tensor> {
+        let mut x = x;
+        for _ in 0..50_000 {
+            x = x.mul(&x)?.mul_scalar(0.9)?;
+        }
+        x.sum()
+    };
+    let baseline = statistics().live;
+    // 100,000 operations: dropped without a backward pass, after one, and after several over the same recording.
+    {
+        let tape = Tape::training(&mut rng);
+        let loss = deep(tape.watch(&v))?;
+        assert!(statistics().live > baseline + 40_000 * 64);
+        drop(tape);
+        assert!(statistics().live <= baseline + 256, "a tensor that outlives its tape holds its own numbers only");
+        drop(loss);
+        assert_eq!(statistics().live, baseline);
+    }
+    {
+        let tape = Tape::training(&mut rng);
+        let loss = deep(tape.watch(&v))?;
+        let gradients = loss.backward()?;
+        assert!(statistics().live <= baseline + 1024, "backward releases what was kept");
+        drop((tape, loss, gradients));
+        assert_eq!(statistics().live, baseline);
+    }
+    {
+        let tape = Tape::training(&mut rng);
+        let loss = deep(tape.watch(&v))?;
+        loss.backward_keeping()?;
+        drop((loss, tape));
+        assert_eq!(statistics().live, baseline);
+    }
+    // A rule that captures a tensor of its own tape, and backward never called.
+    {
+        let tape = Tape::training(&mut rng);
+        let x = tape.watch(&v);
+        let saved = x.clone();
+        let y = Tensor::record("careless", [&x], Keep::NONE, x.array().clone(), move |pass| Ok([Some(pass.grad().mul(&saved)?)]))?;
+        drop((tape, x, y));
+        assert_eq!(statistics().live, baseline);
+    }
+    // Parameters are free for writing in place once backward has run.
+    {
+        let mut value = Array::ones(&[64], DType::F32)?;
+        let (id, tape) = (ParamId::fresh(), Tape::training(&mut rng));
+        let x = tape.input(Array::ones(&[64], DType::F32)?);
+        let loss = x.mul(&x.parameter(id, &value, true)?)?.sum()?;
+        assert!(!value.is_unique());
+        let mut gradients = loss.backward()?;
+        assert!(value.is_unique() && gradients.remove(id).is_some_and(|mut g| g.is_unique()));
+    }
+    // A steady state asks the system for no arrays.
+    let step = |rng: &mut Rng| -> Result<()> {
+        let tape = Tape::training(rng);
+        tape.watch(&v).square()?.sin()?.sum()?.backward()?;
+        Ok(())
+    };
+    step(&mut rng)?;
+    let before = statistics().system_allocations;
+    for _ in 0..10 {
+        step(&mut rng)?;
+    }
+    assert_eq!(statistics().system_allocations, before);
+    Ok(())
+}
