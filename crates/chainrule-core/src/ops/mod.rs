@@ -6,8 +6,14 @@ pub mod convolution;
 pub mod copy;
 pub mod elementwise;
 pub mod index;
+pub mod loss;
 pub mod matmul;
+pub mod pool;
 pub mod reduce;
+pub(crate) mod row;
+pub mod softmax;
+#[cfg(test)]
+pub(crate) mod testing;
 
 pub use crate::random::dropout;
 

@@ -1,0 +1,128 @@
+//! Pooling of images: the maximum or the mean of windows, forward and backward.
+//!
+//! `[N, C, H, W] -> [N, C, H', W']` or `[C, H, W] -> [C, H', W']`, each plane on its own. Window `o` of a dimension holds the positions `o stride - padding + k dilation` for `k` in `0..kernel`;
+//! those outside the plane are padding: never a maximum, and zero in a mean.
+//! `H' = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1`, with `ceil` for `floor` in ceil mode, but no window starts beyond the plane and its left padding (PyTorch's rule).
+
+mod adaptive;
+mod average;
+mod max;
+
+pub use adaptive::{adaptive_avg_pool2d, adaptive_avg_pool2d_backward, adaptive_max_pool2d, adaptive_max_pool2d_backward, adaptive_max_pool2d_gather};
+pub use average::{avg_pool2d, avg_pool2d_backward};
+pub use max::{max_pool2d, max_pool2d_backward, max_pool2d_gather, max_pool2d_positions};
+
+use crate::array::Array;
+use crate::error::{Error, Result};
+use crate::parallel;
+use crate::shape::Shape;
+use std::ops::Range;
+
+/// The windows of a pooling, height before width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool2d {
+    /// The extent of a window.
+    pub kernel: [usize; 2],
+    /// The distance between windows.
+    pub stride: [usize; 2],
+    /// Positions added on both sides, at most half the kernel.
+    pub padding: [usize; 2],
+    /// The distance between the positions of a window.
+    pub dilation: [usize; 2],
+    /// Whether the last window may reach beyond the padding.
+    pub ceil_mode: bool,
+}
+
+impl Pool2d {
+    /// Windows side by side, without padding.
+    pub const fn new(kernel: [usize; 2]) -> Pool2d {
+        Pool2d { kernel, stride: kernel, padding: [0, 0], dilation: [1, 1], ceil_mode: false }
+    }
+
+    /// The number of windows along height and width.
+    ///
+    /// # Errors
+    /// A kernel, stride or dilation of zero; a padding of more than half the kernel; not a single window.
+    pub fn output_size(&self, op: &'static str, input: [usize; 2]) -> Result<[usize; 2]> {
+        const MOST: usize = 1 << 30;
+        let mut out = [0; 2];
+        for (d, out) in out.iter_mut().enumerate() {
+            let (kernel, stride, padding, dilation) = (self.kernel[d], self.stride[d], self.padding[d], self.dilation[d]);
+            if [kernel, stride, dilation].iter().any(|n| !(1..=MOST).contains(n)) {
+                return Err(Error::value(
+                    op,
+                    format!("kernel {:?}, stride {:?} and dilation {:?} must be at least 1", self.kernel, self.stride, self.dilation),
+                ));
+            }
+            if padding > kernel / 2 {
+                return Err(Error::value(op, format!("padding {:?} must be at most half the kernel {:?}", self.padding, self.kernel)));
+            }
+            let (reach, room) = (dilation * (kernel - 1) + 1, input[d] + 2 * padding + if self.ceil_mode { stride - 1 } else { 0 });
+            *out = if room < reach { 0 } else { (room - reach) / stride + 1 };
+            if self.ceil_mode && *out > 0 && (*out - 1) * stride >= input[d] + padding {
+                *out -= 1;
+            }
+            if *out == 0 || input[d] == 0 {
+                return Err(Error::shape(
+                    op,
+                    format!("no window of {:?} (dilation {:?}) fits an input of {input:?} with padding {:?}", self.kernel, self.dilation, self.padding),
+                ));
+            }
+        }
+        Ok(out)
+    }
+
+    /// Where tap `k` of window `o` of dimension `d` lies, unless in the padding.
+    #[inline(always)]
+    fn position(&self, d: usize, o: usize, k: usize, size: usize) -> Option<usize> {
+        let padded = o * self.stride[d] + k * self.dilation[d];
+        (padded >= self.padding[d] && padded - self.padding[d] < size).then(|| padded - self.padding[d])
+    }
+
+    /// The windows of dimension `d`, of `count` in all, whose tap `k` lies inside the plane.
+    #[inline(always)]
+    fn windows(&self, d: usize, k: usize, size: usize, count: usize) -> Range<usize> {
+        let (shift, stride) = (k * self.dilation[d], self.stride[d]);
+        let end = (size + self.padding[d]).saturating_sub(shift).div_ceil(stride).min(count);
+        self.padding[d].saturating_sub(shift).div_ceil(stride).min(end)..end
+    }
+}
+
+/// Planes in, planes out.
+#[derive(Clone, Copy)]
+struct Planes {
+    count: usize,
+    input: [usize; 2],
+    output: [usize; 2],
+}
+
+impl Planes {
+    /// The planes of `[N, C, H, W]` or `[C, H, W]`, and the shape of the result.
+    fn new(op: &'static str, dims: &[usize], output: impl FnOnce([usize; 2]) -> Result<[usize; 2]>) -> Result<(Planes, Shape)> {
+        let Some((outer, &input)) = dims.split_last_chunk::<2>().filter(|(outer, _)| outer.len() == 1 || outer.len() == 2) else {
+            return Err(Error::shape(op, format!("input has shape {dims:?}, expected [N, C, H, W] or [C, H, W]")));
+        };
+        let output = output(input)?;
+        Ok((Planes { count: outer.iter().product(), input, output }, Shape::new(&[outer, &output].concat())?))
+    }
+
+    fn input_size(&self) -> usize {
+        self.input[0] * self.input[1]
+    }
+    fn output_size(&self) -> usize {
+        self.output[0] * self.output[1]
+    }
+
+    /// Spreads the planes over threads: `body(first, last)`.
+    fn spread(&self, body: impl Fn(usize, usize) + Sync) {
+        parallel::ranges(self.count, (parallel::GRAIN / self.input_size().max(self.output_size()).max(1)).max(1), body)
+    }
+}
+
+/// An error unless the gradient has the shape of the pooling's result.
+fn expect_gradient(op: &'static str, dy: &Array, shape: &Shape) -> Result<()> {
+    crate::ops::expect_shape(op, "the gradient", dy, shape)
+}
+
+#[cfg(test)]
+mod tests;
