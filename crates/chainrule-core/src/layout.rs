@@ -65,11 +65,15 @@ impl<const N: usize> Layout<N> {
 
     /// Calls `body` with the operands' offsets at the start of every innermost row. Rows are spread over threads in groups of about [`parallel::GRAIN`] elements.
     pub(crate) fn rows(&self, body: impl Fn([isize; N]) + Sync) {
-        self.blocks(1, body)
+        self.walk(1, &body)
     }
 
     /// The same for blocks of the `inner` innermost dimensions.
     pub(crate) fn blocks(&self, inner: usize, body: impl Fn([isize; N]) + Sync) {
+        self.walk(inner, &body)
+    }
+
+    fn walk(&self, inner: usize, body: &(dyn Fn([isize; N]) + Sync)) {
         let outer = self.rank.saturating_sub(inner);
         let count: usize = self.dims[..outer].iter().product();
         let size: usize = self.dims[outer..self.rank].iter().product();

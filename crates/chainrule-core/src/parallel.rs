@@ -116,13 +116,18 @@ fn help() {
 }
 
 /// Runs `body(0)` … `body(tasks - 1)`, each once, in any order, on any thread; returns when all have ended.
+#[inline]
 pub(crate) fn run(tasks: usize, body: impl Fn(usize) + Sync) {
+    run_tasks(tasks, &body)
+}
+
+/// [`run`], compiled once.
+fn run_tasks(tasks: usize, body: &(dyn Fn(usize) + Sync)) {
     let helpers = (threads() - 1).min(tasks.saturating_sub(1));
     if helpers == 0 || INSIDE.get() {
         return (0..tasks).for_each(body);
     }
     let Some(pool) = pool() else { return (0..tasks).for_each(body) };
-    let body: &(dyn Fn(usize) + Sync) = &body;
     // SAFETY: only the lifetime is erased; the wait below outlasts every use, as `Job` explains.
     let body = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), *const (dyn Fn(usize) + Sync + 'static)>(body) };
     let job = Arc::new(Job { body, tasks, next: AtomicUsize::new(0), done: AtomicUsize::new(0), panicked: AtomicBool::new(false) });
@@ -160,6 +165,11 @@ pub(crate) const GRAIN: usize = 16 * 1024;
 /// Cuts `count` elements into ranges of [`GRAIN`] (smaller work stays on the calling thread) and runs `body(start, end)` for each.
 #[inline]
 pub(crate) fn ranges(count: usize, grain: usize, body: impl Fn(usize, usize) + Sync) {
+    run_ranges(count, grain, &body)
+}
+
+/// [`ranges`], compiled once.
+fn run_ranges(count: usize, grain: usize, body: &(dyn Fn(usize, usize) + Sync)) {
     let grain = grain.max(1);
     if count <= 2 * grain {
         if count > 0 {
@@ -167,7 +177,7 @@ pub(crate) fn ranges(count: usize, grain: usize, body: impl Fn(usize, usize) + S
         }
         return;
     }
-    run(count.div_ceil(grain), |task| body(task * grain, ((task + 1) * grain).min(count)));
+    run_tasks(count.div_ceil(grain), &|task| body(task * grain, ((task + 1) * grain).min(count)));
 }
 
 /// A pointer that tasks share; each writes its own part.

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::ops::Float;
 use crate::parallel::{self, Target};
 use crate::shape::Shape;
-use crate::simd::{self, Kernel, Real, Simd};
+use crate::simd::{Kernel, Real, Simd};
 
 const MULTIPLIERS: [u32; 2] = [0xD251_1F53, 0xCD9E_8D57];
 const WEYL: [u32; 2] = [0x9E37_79B9, 0xBB67_AE85];
@@ -199,7 +199,7 @@ fn drop_slice<T: Float>(x: &[T], out: &mut [T], rate: f64, stream: u64) {
     parallel::ranges(count.div_ceil(GROUP), parallel::GRAIN / GROUP, |start, end| {
         let (from, to) = (start * GROUP, (end * GROUP).min(count));
         // SAFETY: ranges do not overlap.
-        simd::run(Drop { x: &x[from..to], out: unsafe { target.slice(from, to) }, first: start, stream, threshold, scale });
+        T::run(Drop { x: &x[from..to], out: unsafe { target.slice(from, to) }, first: start, stream, threshold, scale });
     });
 }
 

@@ -7,7 +7,7 @@ use super::layout::Planes;
 use super::plan::{Plan, Position, Step};
 use super::scratch::Scratch;
 use crate::parallel::{self, Target};
-use crate::simd::{self, Kernel, Simd, Vector};
+use crate::simd::{Kernel, Simd, Vector};
 
 pub(super) struct Correlation<'a, T> {
     pub plan: &'a Plan,
@@ -32,7 +32,7 @@ impl<T: Number> Correlation<'_, T> {
         let out = Target::new(out);
         parallel::run(tasks, |task| {
             let items = task * items / tasks..(task + 1) * items / tasks;
-            simd::run(Task { correlation: self, items, parts, part, out });
+            T::run(Task { correlation: self, items, parts, part, out });
         });
     }
 }

@@ -14,8 +14,7 @@ mod scratch;
 mod tests;
 mod weight_gradient;
 
-use crate::parallel::{self, Target};
-use crate::simd::{self, Kernel, Simd, Vector};
+use crate::simd::{Kernel, Simd, Vector};
 use axis::Axis;
 use correlation::Correlation;
 use plan::{Plan, Sizes};
@@ -38,17 +37,8 @@ pub(crate) struct Geometry {
 }
 
 /// The element types of convolution.
-pub(crate) trait Number: Copy + Default + Send + Sync + PartialOrd + std::ops::AddAssign + 'static {
-    type Vector<S: Simd>: Vector<Element = Self>;
-}
-
-impl Number for f32 {
-    type Vector<S: Simd> = S::V32;
-}
-
-impl Number for f64 {
-    type Vector<S: Simd> = S::V64;
-}
+pub(crate) trait Number: crate::ops::Float + Default + std::ops::AddAssign {}
+impl<T: crate::ops::Float + Default + std::ops::AddAssign> Number for T {}
 
 /// The lanes of a vector at the level in use.
 struct Lanes<T>(std::marker::PhantomData<T>);
@@ -62,7 +52,7 @@ impl<T: Number> Kernel for Lanes<T> {
 }
 
 fn lanes<T: Number>() -> usize {
-    simd::run(Lanes::<T>(std::marker::PhantomData))
+    T::run(Lanes::<T>(std::marker::PhantomData))
 }
 
 impl Geometry {
@@ -134,60 +124,6 @@ pub(crate) fn weight_gradient<T: Number>(g: &Geometry, x: &[T], dy: &[T], dw: &m
     }
     let plan = Plan::new(g.sizes(), g.axes(), lanes::<T>());
     weight_gradient::WeightGradient { plan: &plan, x, dy }.run(dw);
-}
-
-/// `db[o] = Σ_n Σ_pixels dy[n][o]`. Overwrites `db`.
-pub(crate) fn bias_gradient<T: Number>(g: &Geometry, dy: &[T], db: &mut [T]) {
-    let tasks = (dy.len() >> 15).clamp(1, 16).min(g.out_channels.max(1));
-    let target = Target::new(db);
-    parallel::run(tasks, |task| {
-        let (start, end) = (task * g.out_channels / tasks, (task + 1) * g.out_channels / tasks);
-        // SAFETY: the ranges of tasks do not overlap and end at the number of channels.
-        let db = unsafe { target.slice(start, end) };
-        simd::run(BiasGradient { g, dy, start, db });
-    });
-}
-
-struct BiasGradient<'a, T> {
-    g: &'a Geometry,
-    dy: &'a [T],
-    start: usize,
-    db: &'a mut [T],
-}
-
-impl<T: Number> Kernel for BiasGradient<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self) {
-        let pixels = self.g.out_pixels();
-        for (i, db) in self.db.iter_mut().enumerate() {
-            *db = T::default();
-            for image in 0..self.g.batch {
-                let plane = &self.dy[(image * self.g.out_channels + self.start + i) * pixels..][..pixels];
-                // SAFETY: `simd::run` has checked the level.
-                *db += unsafe { sum::<T::Vector<S>>(plane) };
-            }
-        }
-    }
-}
-
-/// The sum of a slice, over four vectors side by side.
-#[inline(always)]
-unsafe fn sum<V: Vector>(numbers: &[V::Element]) -> V::Element {
-    let (mut at, count, start) = (0, numbers.len(), numbers.as_ptr());
-    // SAFETY: all loads lie inside the slice; nothing is read by a load of no lanes.
-    unsafe {
-        let zero = V::load_first(start, 0);
-        let mut sums = [zero; 4];
-        while at < count {
-            for sum in &mut sums {
-                let left = count - at;
-                *sum = sum.add(if left >= V::LANES { V::load(start.add(at)) } else { V::load_first(start.add(at), left) });
-                at += left.min(V::LANES);
-            }
-        }
-        sums[0].add(sums[1]).add(sums[2].add(sums[3])).sum()
-    }
 }
 
 /// The output of a convolution over nothing.

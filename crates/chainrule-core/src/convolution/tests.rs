@@ -79,8 +79,8 @@ struct Case {
     dy: Vec<f64>,
 }
 
-/// The results of all entry points: y, y with bias and ReLU, dx, dw, db.
-type Results<T> = [Vec<T>; 5];
+/// The results of all entry points: y, y with bias and ReLU, dx, dw.
+type Results<T> = [Vec<T>; 4];
 
 impl Case {
     fn new(g: Geometry, random: &mut Random) -> Case {
@@ -92,7 +92,7 @@ impl Case {
 
     fn naive(&self) -> Results<f64> {
         let mut y = vec![0.0; self.dy.len()];
-        let (mut dx, mut dw, mut db) = (vec![0.0; self.x.len()], vec![0.0; self.w.len()], vec![0.0; self.bias.len()]);
+        let (mut dx, mut dw) = (vec![0.0; self.x.len()], vec![0.0; self.w.len()]);
         products(&self.g, |i, j, k| {
             y[i] += self.x[j] * self.w[k];
             dx[j] += self.dy[i] * self.w[k];
@@ -100,8 +100,7 @@ impl Case {
         });
         let channel = |i: usize| i / self.g.out_pixels() % self.g.out_channels;
         let active = y.iter().enumerate().map(|(i, y)| (y + self.bias[channel(i)]).max(0.0)).collect();
-        self.dy.iter().enumerate().for_each(|(i, dy)| db[channel(i)] += dy);
-        [y, active, dx, dw, db]
+        [y, active, dx, dw]
     }
 
     fn kernels<T: Number + num_traits::Float>(&self) -> Results<T> {
@@ -109,17 +108,16 @@ impl Case {
         let (x, w, bias, dy) = (cast(&self.x), cast(&self.w), cast(&self.bias), cast(&self.dy));
         // Results must not depend on what stood there.
         let fresh = |count: usize| vec![T::nan(); count];
-        let [mut y, mut active, mut dx, mut dw, mut db] = [dy.len(), dy.len(), x.len(), w.len(), bias.len()].map(fresh);
+        let [mut y, mut active, mut dx, mut dw] = [dy.len(), dy.len(), x.len(), w.len()].map(fresh);
         forward(&self.g, &x, &w, None, false, &mut y);
         forward(&self.g, &x, &w, Some(&bias), true, &mut active);
         input_gradient(&self.g, &dy, &w, &mut dx);
         weight_gradient(&self.g, &x, &dy, &mut dw);
-        bias_gradient(&self.g, &dy, &mut db);
-        [y, active, dx, dw, db]
+        [y, active, dx, dw]
     }
 
     fn check<T: Number + num_traits::Float>(&self, expected: &Results<f64>, tolerance: f64) {
-        for (name, (got, expected)) in ["y", "active", "dx", "dw", "db"].iter().zip(self.kernels::<T>().iter().zip(expected)) {
+        for (name, (got, expected)) in ["y", "active", "dx", "dw"].iter().zip(self.kernels::<T>().iter().zip(expected)) {
             let scale = expected.iter().fold(1e-30, |most: f64, number| most.max(number.abs()));
             for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
                 let error = (got.to_f64().unwrap() - expected).abs();

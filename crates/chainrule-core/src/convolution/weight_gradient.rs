@@ -7,7 +7,7 @@ use super::layout::{Arrangement, Layout, Planes};
 use super::plan::{Plan, Position, Step};
 use super::scratch::Scratch;
 use crate::parallel::{self, Target};
-use crate::simd::{self, Kernel, Simd, Vector};
+use crate::simd::{Kernel, Simd, Vector};
 
 pub(super) struct WeightGradient<'a, T> {
     pub plan: &'a Plan,
@@ -36,7 +36,7 @@ impl<T: Number> WeightGradient<'_, T> {
         let (first, rest) = (Target::new(dw), Target::new(others));
         parallel::run(tasks, |task| {
             let items = task * items / tasks..(task + 1) * items / tasks;
-            simd::run(Task { gradient: self, items, parts, part, spans, first, rest, count });
+            T::run(Task { gradient: self, items, parts, part, spans, first, rest, count });
         });
         if spans > 1 {
             let others = &*others;

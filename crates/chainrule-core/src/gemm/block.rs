@@ -25,7 +25,7 @@ pub(super) unsafe fn compute<S: Simd, T: Number>(product: &Product<T>, rows: Ran
         return unsafe { portable(product, rows, columns) };
     }
     // SAFETY: the caller's promises.
-    unsafe { loops::<T, T::Register<S>>(product, rows, columns) }
+    unsafe { loops::<T, T::Vector<S>>(product, rows, columns) }
 }
 
 #[inline(always)]

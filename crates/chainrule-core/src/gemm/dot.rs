@@ -15,11 +15,11 @@ pub(super) const ROWS: usize = 16;
 pub(super) unsafe fn compute<S: Simd, T: Number>(product: &Product<T>, rows: Range<usize>, columns: Range<usize>) {
     // SAFETY: the caller's promises.
     unsafe {
-        match T::Register::<S>::LANES {
-            16 => block::<T, T::Register<S>, 16>(product, rows, columns),
-            8 => block::<T, T::Register<S>, 8>(product, rows, columns),
-            4 => block::<T, T::Register<S>, 4>(product, rows, columns),
-            _ => block::<T, T::Register<S>, 2>(product, rows, columns),
+        match T::Vector::<S>::LANES {
+            16 => block::<T, T::Vector<S>, 16>(product, rows, columns),
+            8 => block::<T, T::Vector<S>, 8>(product, rows, columns),
+            4 => block::<T, T::Vector<S>, 4>(product, rows, columns),
+            _ => block::<T, T::Vector<S>, 2>(product, rows, columns),
         }
     }
 }

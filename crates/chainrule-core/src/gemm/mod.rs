@@ -12,8 +12,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-use crate::simd::{Simd, Vector};
-use num_traits::Float;
+use crate::ops::Float;
 
 /// A matrix that is read: element (i, j) lies at `start + i * row + j * column`. Strides count elements and may be zero or negative.
 #[derive(Clone, Copy)]
@@ -111,11 +110,9 @@ pub(crate) struct Batch {
     pub c: isize,
 }
 
-/// An element type of matrix products.
-pub(crate) trait Number: Float + Send + Sync + 'static {
-    /// The register of a level that holds this type.
-    type Register<S: Simd>: Vector<Element = Self>;
-    /// C ← A·B + β·C by the crate `matrixmultiply`, which has the better kernels where the level is the portable one.
+/// An element type of matrix products. f32 has kernels of ours at the vector levels; f64, and the portable level, go to the crate `matrixmultiply`.
+pub(crate) trait Number: Float {
+    /// C ← A·B + β·C by `matrixmultiply`.
     ///
     /// # Safety
     /// As for [`gemm`].
@@ -123,9 +120,8 @@ pub(crate) trait Number: Float + Send + Sync + 'static {
 }
 
 macro_rules! number {
-    ($element:ty, $register:ident, $portable:path) => {
+    ($element:ty, $portable:path) => {
         impl Number for $element {
-            type Register<S: Simd> = S::$register;
             unsafe fn portable([m, n, k]: [usize; 3], a: Matrix<Self>, b: Matrix<Self>, beta: Self, c: MatrixMut<Self>) {
                 // SAFETY: the caller vouches for the elements of the three matrices; C is not read where beta is zero.
                 unsafe { $portable(m, k, n, 1.0, a.start, a.row, a.column, b.start, b.row, b.column, beta, c.start, c.row, c.column) }
@@ -134,8 +130,8 @@ macro_rules! number {
     };
 }
 
-number!(f32, V32, matrixmultiply::sgemm);
-number!(f64, V64, matrixmultiply::dgemm);
+number!(f32, matrixmultiply::sgemm);
+number!(f64, matrixmultiply::dgemm);
 
 /// One product, as blocks and kernels see it.
 #[derive(Clone, Copy)]

@@ -2,7 +2,7 @@
 
 use super::{Batch, Finish, Number, Product, block, dot};
 use crate::parallel;
-use crate::simd::{self, Kernel, Simd};
+use crate::simd::{Kernel, Simd};
 use std::ops::Range;
 
 /// Multiplications that are worth a task of their own, some microseconds of work.
@@ -116,7 +116,7 @@ pub(super) unsafe fn run<T: Number>(mut batch: Batch, mut product: Product<T>) {
             product.c.start = product.c.start.wrapping_offset(which * batch.c);
             let (rows, columns) = (part(m, down, index / across, ROW_UNIT), part(n, across, index % across, COLUMN_UNIT));
             if !rows.is_empty() && !columns.is_empty() {
-                simd::run(Block { product, method, rows, columns });
+                T::run(Block { product, method, rows, columns });
             }
         }
     });

@@ -64,7 +64,7 @@ impl<T: Number> Stored<T> {
         (self.first as isize + i as isize * self.row + j as isize * self.column) as usize
     }
     fn get(&self, i: usize, j: usize) -> f64 {
-        self.data[self.index(i, j)].to_f64().unwrap()
+        self.data[self.index(i, j)].to_f64()
     }
     fn read(&self) -> Matrix<T> {
         Matrix { start: self.data.as_ptr().wrapping_add(self.first), row: self.row, column: self.column }
@@ -102,22 +102,22 @@ fn check<T: Number>(sizes: [usize; 3], layouts: [Layout; 3], beta: f64, bias: us
                 size += term.abs();
             }
             if beta != 0.0 {
-                let old = before[at].to_f64().unwrap();
+                let old = before[at].to_f64();
                 expected += beta * old;
                 size += old.abs();
             }
             let added = match bias {
                 Bias::None => 0.0,
-                Bias::PerColumn(values) => values[j].to_f64().unwrap(),
-                Bias::PerRow(values) => values[i].to_f64().unwrap(),
+                Bias::PerColumn(values) => values[j].to_f64(),
+                Bias::PerRow(values) => values[i].to_f64(),
             };
             expected += added;
             size += added.abs();
             if relu {
                 expected = expected.max(0.0);
             }
-            let bound = T::epsilon().to_f64().unwrap() * size * (2.0 + (k as f64).sqrt());
-            let got = c.data[at].to_f64().unwrap();
+            let bound = T::epsilon().to_f64() * size * (2.0 + (k as f64).sqrt());
+            let got = c.data[at].to_f64();
             let context = format!("{:?} m, n, k = {sizes:?} {layouts:?} beta {beta} relu {relu} at {i}, {j}", level());
             assert!((got - expected).abs() <= bound, "got {got}, expected {expected} ± {bound}: {context}");
         }

@@ -10,7 +10,7 @@ use crate::ops::row::{self, Terms};
 use crate::ops::{Float, expect_shape, same_dtype};
 use crate::parallel::{self, Target};
 use crate::shape::Shape;
-use crate::simd::{self, Kernel, Real, Simd, Vector};
+use crate::simd::{Kernel, Real, Simd, Vector};
 
 /// What [`cross_entropy`] computes for each row of the logits.
 #[derive(Clone, Debug)]
@@ -40,7 +40,7 @@ pub fn cross_entropy(logits: &Array, labels: &Array, weight: Option<&Array>, ign
         parallel::ranges(call.rows, call.grain(), |start, end| {
             // SAFETY: ranges do not overlap.
             let [losses, log_normaliser, weights] = targets.map(|t| unsafe { t.slice(start, end) });
-            simd::run(Forward { terms, start, losses, log_normaliser, weights })
+            T::run(Forward { terms, start, losses, log_normaliser, weights })
         });
         Ok(out)
     })
@@ -75,7 +75,7 @@ pub fn cross_entropy_backward(
         parallel::ranges(call.rows, call.grain(), |start, end| {
             // SAFETY: ranges of rows do not overlap.
             let out = unsafe { target.slice(start * call.classes, end * call.classes) };
-            simd::run(Backward { terms, start, log_normaliser: log_normaliser.slice(), row_scale: row_scale.slice(), out })
+            T::run(Backward { terms, start, log_normaliser: log_normaliser.slice(), row_scale: row_scale.slice(), out })
         });
         Ok(out)
     })

@@ -20,20 +20,30 @@ pub use crate::random::dropout;
 use crate::array::Array;
 use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
-use crate::simd::{Real, Simd, Vector};
+use crate::simd::{self, Kernel, Real, Simd, Vector};
 
 /// The element types that kernels compute in: how each level of [`crate::simd`] sees them.
 pub(crate) trait Float: Element + num_traits::Float + std::iter::Sum {
     type Real<S: Simd>: Real<Element = Self>;
     type Vector<S: Simd>: Vector<Element = Self>;
+    /// Runs a kernel over this type. f32 has one for every level; f64, which serves proofs and not speed, makes do with the portable one, which halves what is to be compiled.
+    fn run<K: Kernel>(kernel: K) -> K::Output;
 }
 impl Float for f32 {
     type Real<S: Simd> = S::R32;
     type Vector<S: Simd> = S::V32;
+    #[inline]
+    fn run<K: Kernel>(kernel: K) -> K::Output {
+        simd::run(kernel)
+    }
 }
 impl Float for f64 {
     type Real<S: Simd> = f64;
     type Vector<S: Simd> = S::V64;
+    #[inline]
+    fn run<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<simd::Scalar>()
+    }
 }
 
 /// An error unless both arrays have one element type.

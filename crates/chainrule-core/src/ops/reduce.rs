@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::ops::Float;
 use crate::parallel::{self, Target};
 use crate::shape::Shape;
-use crate::simd::{self, Kernel, Simd, Vector};
+use crate::simd::{Kernel, Simd, Vector};
 
 /// The sum over `axes` (all when empty); with `keep` they stay as extents of 1. Integers, and truth values, sum to i64.
 ///
@@ -126,7 +126,7 @@ fn sum_rows<T: Float>(x: &[T], length: usize, out: &mut [T]) -> Result<()> {
         parallel::ranges(rows, (parallel::GRAIN / length).max(1), |start, end| {
             // SAFETY: ranges do not overlap.
             for (sum, row) in unsafe { target.slice(start, end) }.iter_mut().zip(x[start * length..end * length].chunks(length)) {
-                *sum = simd::run(Tree(row));
+                *sum = T::run(Tree(row));
             }
         });
         return Ok(());
@@ -137,12 +137,12 @@ fn sum_rows<T: Float>(x: &[T], length: usize, out: &mut [T]) -> Result<()> {
     parallel::run(out.len() * parts, |task| {
         let (row, part) = (task / parts, task % parts);
         let row = &x[row * length..(row + 1) * length];
-        let sum = simd::run(Tree(&row[part * ROW_TASK..((part + 1) * ROW_TASK).min(length)]));
+        let sum = T::run(Tree(&row[part * ROW_TASK..((part + 1) * ROW_TASK).min(length)]));
         // SAFETY: a place a task.
         unsafe { target.slice(task, task + 1)[0] = sum };
     });
     for (sum, parts) in out.iter_mut().zip(partial.slice::<T>().chunks(parts)) {
-        *sum = simd::run(Tree(parts));
+        *sum = T::run(Tree(parts));
     }
     Ok(())
 }
@@ -197,7 +197,7 @@ fn sum_columns<T: Float>(x: &[T], reduced: usize, inner: usize, out: &mut [T]) -
         parallel::ranges(outer, (parallel::GRAIN / (reduced.max(1) * inner)).max(1), |start, end| {
             for o in start..end {
                 // SAFETY: an outer index a part of the output.
-                simd::run(SumRows(&x[o * reduced * inner..(o + 1) * reduced * inner], unsafe { target.slice(o * inner, (o + 1) * inner) }));
+                T::run(SumRows(&x[o * reduced * inner..(o + 1) * reduced * inner], unsafe { target.slice(o * inner, (o + 1) * inner) }));
             }
         });
         return Ok(());
@@ -208,12 +208,12 @@ fn sum_columns<T: Float>(x: &[T], reduced: usize, inner: usize, out: &mut [T]) -
         let (o, part) = (task / parts, task % parts);
         let (first, last) = (o * reduced + part * rows, o * reduced + ((part + 1) * rows).min(reduced));
         // SAFETY: a row of partial sums a task.
-        simd::run(SumRows(&x[first * inner..last * inner], unsafe { target.slice(task * inner, (task + 1) * inner) }));
+        T::run(SumRows(&x[first * inner..last * inner], unsafe { target.slice(task * inner, (task + 1) * inner) }));
     });
     for (out, parts) in out.chunks_mut(inner).zip(partial.slice::<T>().chunks(parts * inner)) {
         let (first, rest) = parts.split_at(inner);
         out.copy_from_slice(first);
-        rest.chunks(inner).for_each(|row| simd::run(AddInto(row, out)));
+        rest.chunks(inner).for_each(|row| T::run(AddInto(row, out)));
     }
     Ok(())
 }
@@ -360,6 +360,7 @@ pub fn cumsum(x: &Array, axis: isize) -> Result<Array> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd;
 
     fn waves(dims: &[usize], dtype: DType) -> Array {
         Array::from_index(dims, dtype, |i| ((i * 7919 % 1013) as f64 * 0.37).sin()).unwrap()

@@ -8,7 +8,7 @@ use crate::dtype::with_float;
 use crate::error::Result;
 use crate::ops::{Float, expect_shape, row, same_dtype};
 use crate::parallel::{self, Target};
-use crate::simd::{self, Kernel, Real, Simd};
+use crate::simd::{Kernel, Real, Simd};
 
 /// Columns that are reduced side by side when the axis is not the last.
 const WIDTH: usize = 64;
@@ -80,7 +80,7 @@ fn along(op: &'static str, form: Form, inputs: [&Array; 2], axis: isize) -> Resu
                 let (start, end) = (start * n, end * n);
                 // SAFETY: ranges of rows do not overlap.
                 let out = unsafe { target.slice(start, end) };
-                simd::run(Rows { form, a: &a[start..end], b: &b[start..end], out, n })
+                T::run(Rows { form, a: &a[start..end], b: &b[start..end], out, n })
             });
         } else {
             let strips = inner.div_ceil(WIDTH);
@@ -88,7 +88,7 @@ fn along(op: &'static str, form: Form, inputs: [&Array; 2], axis: isize) -> Resu
                 for task in start..end {
                     let left = task % strips * WIDTH;
                     let columns = Columns { form, a, b, out: target, n, inner, start: task / strips * n * inner + left, width: WIDTH.min(inner - left) };
-                    simd::run(columns);
+                    T::run(columns);
                 }
             });
         }

@@ -116,23 +116,34 @@ fn integers(op: Binary, a: &Array, b: &Array, out: &mut Array) -> Result<()> {
     }
 }
 
-/// `op(a, b)` as u8, for all element types, with broadcasting. Comparisons with NaN are false, but for `NotEqual`.
+/// `op(a, b)` as u8, for f32, f64, i64 and u8, with broadcasting. Comparisons with NaN are false, but for `NotEqual`.
 ///
 /// # Errors
-/// Shapes that do not broadcast; different element types.
+/// Shapes that do not broadcast; different or other element types.
 pub fn compare(op: Comparison, a: &Array, b: &Array) -> Result<Array> {
     let dtype = same_dtype(op.name(), a, b)?;
     let shape = Shape::broadcast(op.name(), a.shape(), b.shape())?;
     let mut out = Array::stale(shape, DType::U8)?;
-    with_element!(dtype, T => match op {
-        Comparison::Equal => pairs(a, b, &mut out, |x: T, y: T| (x == y) as u8),
-        Comparison::NotEqual => pairs(a, b, &mut out, |x: T, y: T| (x != y) as u8),
-        Comparison::Less => pairs(a, b, &mut out, |x: T, y: T| (x < y) as u8),
-        Comparison::LessEqual => pairs(a, b, &mut out, |x: T, y: T| (x <= y) as u8),
-        Comparison::Greater => pairs(a, b, &mut out, |x: T, y: T| (x > y) as u8),
-        Comparison::GreaterEqual => pairs(a, b, &mut out, |x: T, y: T| (x >= y) as u8),
-    })?;
+    match dtype {
+        DType::F32 => comparisons::<f32>(op, a, b, &mut out)?,
+        DType::F64 => comparisons::<f64>(op, a, b, &mut out)?,
+        DType::I64 => comparisons::<i64>(op, a, b, &mut out)?,
+        DType::U8 => comparisons::<u8>(op, a, b, &mut out)?,
+        got => return Err(Error::DType { op: op.name(), got, expected: "f32, f64, i64 or u8" }),
+    }
     Ok(out)
+}
+
+fn comparisons<T: Element>(op: Comparison, a: &Array, b: &Array, out: &mut Array) -> Result<()> {
+    match op {
+        Comparison::Equal => pairs(a, b, out, |x: T, y: T| (x == y) as u8),
+        Comparison::NotEqual => pairs(a, b, out, |x: T, y: T| (x != y) as u8),
+        Comparison::Less => pairs(a, b, out, |x: T, y: T| (x < y) as u8),
+        Comparison::LessEqual => pairs(a, b, out, |x: T, y: T| (x <= y) as u8),
+        // The same from the other side.
+        Comparison::Greater => comparisons::<T>(Comparison::Less, b, a, out),
+        Comparison::GreaterEqual => comparisons::<T>(Comparison::LessEqual, b, a, out),
+    }
 }
 
 /// `condition ? a : b` (PyTorch's `where`), with broadcasting; the condition is u8, any value but 0 is true.
@@ -203,9 +214,9 @@ fn pairs<A: Element, B: Element, O: Element>(a: &Array, b: &Array, out: &mut Arr
         // SAFETY: as above.
         unsafe {
             match (step_a, step_b) {
-                (1, 1) => simd::run(Dense(f, a.slice(at_a, count), b.slice(at_b, count), out)),
-                (1, 0) => simd::run(Right(f, a.slice(at_a, count), b.read(at_b), out)),
-                (0, 1) => simd::run(Left(f, a.read(at_a), b.slice(at_b, count), out)),
+                (1, 1) => run::<A, _>(Dense(f, a.slice(at_a, count), b.slice(at_b, count), out)),
+                (1, 0) => run::<A, _>(Right(f, a.slice(at_a, count), b.read(at_b), out)),
+                (0, 1) => run::<A, _>(Left(f, a.read(at_a), b.slice(at_b, count), out)),
                 _ => {
                     for (i, out) in out.iter_mut().enumerate() {
                         *out = f(a.read(at_a + i as isize * step_a), b.read(at_b + i as isize * step_b));
@@ -220,6 +231,12 @@ fn pairs<A: Element, B: Element, O: Element>(a: &Array, b: &Array, out: &mut Arr
         layout.rows(|[at_a, at_b, at]| row(at_a, at_b, at, layout.inner()));
     }
     Ok(())
+}
+
+/// f32 has kernels for every level; the other types make do with the portable one.
+#[inline(always)]
+fn run<A: Element, K: Kernel<Output = ()>>(kernel: K) {
+    if const { matches!(A::DTYPE, DType::F32) } { simd::run(kernel) } else { kernel.run::<simd::Scalar>() }
 }
 
 struct Dense<'a, F, A, B, O>(F, &'a [A], &'a [B], &'a mut [O]);

@@ -11,7 +11,7 @@ use crate::dtype::with_float;
 use crate::error::Result;
 use crate::ops::{Float, expect_shape, same_dtype};
 use crate::parallel::{self, Target};
-use crate::simd::{self, Kernel, Real, Simd};
+use crate::simd::{Kernel, Real, Simd};
 
 /// A row of the table: f, its slope, and the derivative of the slope by the kept number.
 pub(crate) trait Formula: Copy + Send + Sync {
@@ -84,7 +84,7 @@ impl<T: Float> table::Visitor for Value<'_, T> {
         let out = Target::new(self.out);
         parallel::ranges(self.x.len(), parallel::GRAIN, |start, end| {
             // SAFETY: ranges do not overlap.
-            simd::run(Map(formula, &self.x[start..end], unsafe { out.slice(start, end) }))
+            T::run(Map(formula, &self.x[start..end], unsafe { out.slice(start, end) }))
         });
     }
 }
@@ -124,8 +124,8 @@ impl<T: Float> table::Visitor for Slope<'_, T> {
             let out = unsafe { out.slice(start, end) };
             let (gradient, kept) = (&self.gradient[start..end], &self.kept[start..end]);
             match self.other {
-                None => simd::run(First(formula, gradient, kept, out)),
-                Some(other) => simd::run(Second(formula, &other[start..end], gradient, kept, out)),
+                None => T::run(First(formula, gradient, kept, out)),
+                Some(other) => T::run(Second(formula, &other[start..end], gradient, kept, out)),
             }
         });
     }

@@ -8,7 +8,7 @@ use crate::dtype::{DType, with_float};
 use crate::error::{Error, Result};
 use crate::ops::{Float, row};
 use crate::parallel::Target;
-use crate::simd::{self, Kernel, Simd};
+use crate::simd::{Kernel, Simd};
 use std::ops::Range;
 
 /// The mean of each window: `[N, C, H, W]` or `[C, H, W]` to the height and width of `output`. `[1, 1]` is global average pooling.
@@ -26,7 +26,7 @@ pub fn adaptive_avg_pool2d(x: &Array, output: [usize; 2]) -> Result<Array> {
             let (size, out) = (planes.input_size(), planes.output_size());
             // SAFETY: ranges of planes do not overlap.
             let y = unsafe { target.slice(start * out, end * out) };
-            simd::run(Means { planes, x: &x[start * size..end * size], y })
+            T::run(Means { planes, x: &x[start * size..end * size], y })
         });
         Ok(y)
     })
@@ -47,7 +47,7 @@ pub fn adaptive_avg_pool2d_backward(dy: &Array, input_dims: &[usize]) -> Result<
             let (size, out) = (planes.input_size(), planes.output_size());
             // SAFETY: ranges of planes do not overlap.
             let dx = unsafe { target.slice(start * size, end * size) };
-            simd::run(MeansBackward { planes, dy: &dy[start * out..end * out], dx })
+            T::run(MeansBackward { planes, dy: &dy[start * out..end * out], dx })
         });
         Ok(dx)
     })

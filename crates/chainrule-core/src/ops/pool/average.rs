@@ -8,7 +8,7 @@ use crate::dtype::with_float;
 use crate::error::{Error, Result};
 use crate::ops::Float;
 use crate::parallel::Target;
-use crate::simd::{self, Kernel, Simd};
+use crate::simd::{Kernel, Simd};
 
 /// The means of windows.
 ///
@@ -26,7 +26,7 @@ pub fn avg_pool2d(x: &Array, pool: &Pool2d, count_include_pad: bool, divisor: Op
         planes.spread(|start, end| {
             // SAFETY: ranges of planes do not overlap.
             let y = unsafe { target.slice(start * out, end * out) };
-            simd::run(Forward { pool, planes, counts: &counts, x: &x[start * size..end * size], y })
+            T::run(Forward { pool, planes, counts: &counts, x: &x[start * size..end * size], y })
         });
         Ok(y)
     })
@@ -49,7 +49,7 @@ pub fn avg_pool2d_backward(dy: &Array, input_dims: &[usize], pool: &Pool2d, coun
         planes.spread(|start, end| {
             // SAFETY: ranges of planes do not overlap.
             let dx = unsafe { target.slice(start * size, end * size) };
-            simd::run(Backward { pool, planes, counts: &counts, dy: &dy[start * out..end * out], dx })
+            T::run(Backward { pool, planes, counts: &counts, dy: &dy[start * out..end * out], dx })
         });
         Ok(dx)
     })

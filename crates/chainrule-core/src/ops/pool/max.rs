@@ -8,7 +8,7 @@ use crate::dtype::{DType, Element, with_float};
 use crate::error::{Error, Result};
 use crate::ops::Float;
 use crate::parallel::Target;
-use crate::simd::{self, Kernel, Simd};
+use crate::simd::{Kernel, Simd};
 
 /// The maxima `y` and their places in the windows: `kernel width · i + j`, u8 for windows of up to 256 positions, else i64. [`max_pool2d_positions`] turns places into positions in the plane.
 ///
@@ -140,9 +140,9 @@ fn forward<T: Float, P: Place>(pool: &Pool2d, planes: Planes, x: &[T], y: &mut [
         let (y, places) = unsafe { (y.slice(start * out, end * out), places.slice(start * out, end * out)) };
         let x = &x[start * size..end * size];
         match (halves, planes.output[1] <= 8) {
-            (true, true) => simd::run(Halves::<T, P, 8, 16> { planes, x, y, places }),
-            (true, false) => simd::run(Halves::<T, P, 16, 32> { planes, x, y, places }),
-            _ => simd::run(Windows { pool, planes, x, y, places }),
+            (true, true) => T::run(Halves::<T, P, 8, 16> { planes, x, y, places }),
+            (true, false) => T::run(Halves::<T, P, 16, 32> { planes, x, y, places }),
+            _ => T::run(Windows { pool, planes, x, y, places }),
         }
     });
 }
@@ -271,8 +271,8 @@ fn backward<T: Float, P: Place>(pool: &Pool2d, planes: Planes, dy: &[T], places:
         let dx = unsafe { dx.slice(start * size, end * size) };
         let (dy, places) = (&dy[start * out..end * out], &places[start * out..end * out]);
         match (halves, planes.output[1] <= 8) {
-            (true, true) => simd::run(HalvesBackward::<T, P, 8, 16> { planes, dy, places, dx }),
-            (true, false) => simd::run(HalvesBackward::<T, P, 16, 32> { planes, dy, places, dx }),
+            (true, true) => T::run(HalvesBackward::<T, P, 8, 16> { planes, dy, places, dx }),
+            (true, false) => T::run(HalvesBackward::<T, P, 16, 32> { planes, dy, places, dx }),
             _ => {
                 dx.fill(T::zero());
                 for ((dx, dy), places) in dx.chunks_exact_mut(size).zip(dy.chunks_exact(out)).zip(places.chunks_exact(out)) {
