@@ -1,7 +1,7 @@
 //! Copies of parts of A and B in the order in which the micro-kernel reads them.
 
 use super::{Matrix, Number};
-use crate::simd::Vector;
+use crate::simd::{Kernel, Simd, Vector};
 use std::cell::Cell;
 
 /// A cache line, which aligns the buffer.
@@ -45,99 +45,86 @@ fn grow(lines: &mut Vec<Line>, needed: usize) {
     lines.resize(needed, Line([0; 64]));
 }
 
-/// Copies `count` neighbouring elements.
+/// The copy of a strip of A, `rows` x `k`: `k` columns one after the other. It is made if `fresh`, else it lies there from before.
 ///
 /// # Safety
-/// The level of V must be checked; both places must be valid for `count` elements.
+/// A must be readable and `to` hold `rows` times `k` elements.
 #[inline(always)]
-unsafe fn copy<T: Number, V: Vector<Element = T>>(from: *const T, to: *mut T, count: usize) {
-    let mut i = 0;
-    // SAFETY: both loops stay below `count`.
-    unsafe {
-        while i + V::LANES <= count {
-            V::load(from.add(i)).store(to.add(i));
-            i += V::LANES;
-        }
-        if i < count {
-            V::load_first(from.add(i), count - i).store_first(to.add(i), count - i);
-        }
-    }
-}
-
-/// The elements that [`strip`] needs for `rows` x `k`.
-pub(super) fn strip_size<V: Vector>(rows: usize, k: usize) -> usize {
-    rows.next_multiple_of(V::LANES) * (k + 2 * V::LANES)
-}
-
-/// Copies a strip of A, `rows` x `k`, keeping its direction where one stride is 1; returns where it lies.
-///
-/// # Safety
-/// The level of V must be checked; A must be readable and `to` hold [`strip_size`] elements.
-#[inline(always)]
-pub(super) unsafe fn strip<T: Number, V: Vector<Element = T>>(a: Matrix<T>, rows: usize, k: usize, to: *mut T) -> Matrix<T> {
-    // SAFETY: `to` holds `rows` rows of k and some elements, or k columns of `rows` rounded up.
-    unsafe {
-        if a.column == 1 {
-            // An odd number of registers from row to row: no two rows fall on the same cache lines.
-            let row = (k.div_ceil(V::LANES) | 1) * V::LANES;
-            for i in 0..rows {
-                copy::<T, V>(a.at(i, 0), to.add(i * row), k);
-            }
-            return Matrix { start: to, row: row as isize, column: 1 };
-        }
-        let column = rows.next_multiple_of(V::LANES);
+pub(super) unsafe fn strip<T: Number>(a: Matrix<T>, rows: usize, k: usize, to: *mut T, fresh: bool) -> Matrix<T> {
+    if fresh {
         for p in 0..k {
-            let (from, to) = (a.at(0, p), to.add(p * column));
-            if a.row == 1 {
-                copy::<T, V>(from, to, rows);
-            } else {
-                for i in 0..rows {
-                    *to.add(i) = *from.wrapping_offset(i as isize * a.row);
-                }
+            for i in 0..rows {
+                // SAFETY: the caller's promise.
+                unsafe { *to.add(p * rows + i) = *a.at(i, p) };
             }
         }
-        Matrix { start: to, row: 1, column: column as isize }
     }
+    Matrix { start: to, row: 1, column: rows as isize }
 }
 
-/// Copies B, `k` x `columns`, into panels of `TILE_VECTORS` registers: a panel is `k` rows one after the other, the last panel is filled up with zeros.
+/// The copy of a panel of B, `k` x `columns`, at most `TILE_VECTORS` registers wide: `k` rows one after the other, filled up with zeros.
 ///
 /// # Safety
-/// The level of V must be checked; B must be readable and `to` hold `k` times `columns` rounded up to panels.
+/// The level of S must be checked; B must be readable and `to` hold `k` rows of `TILE_VECTORS` registers.
 #[inline(always)]
-pub(super) unsafe fn panels<T: Number, V: Vector<Element = T>>(b: Matrix<T>, k: usize, columns: usize, to: *mut T) {
-    let width = V::TILE_VECTORS * V::LANES;
-    for left in (0..columns).step_by(V::LANES) {
-        let (panel, count) = (left / width, (columns - left).min(V::LANES));
-        // SAFETY: a column of registers of the panel lies in `to`.
+pub(super) unsafe fn panel<S: Simd, T: Number>(b: Matrix<T>, k: usize, columns: usize, to: *mut T) -> Matrix<T> {
+    // SAFETY: the caller's promise.
+    unsafe { S::apart(Panel { b, k, columns, to }) };
+    let width = T::Vector::<S>::TILE_VECTORS * T::Vector::<S>::LANES;
+    Matrix { start: to, row: width as isize, column: 1 }
+}
+
+/// The work of [`panel`], whose promises hold for whoever makes one.
+struct Panel<T> {
+    b: Matrix<T>,
+    k: usize,
+    columns: usize,
+    to: *mut T,
+}
+
+impl<T: Number> Kernel for Panel<T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Panel { b, k, columns, to } = self;
+        let lanes = T::Vector::<S>::LANES;
+        let width = T::Vector::<S>::TILE_VECTORS * lanes;
+        // SAFETY: each column of registers lies in `to`.
         unsafe {
-            let to = to.add(panel * width * k + left % width);
-            let b = b.from(0, left);
             if b.column == 1 {
-                straight::<T, V>(b, k, count, to, width);
-            } else if b.row == 1 {
-                match V::LANES {
-                    16 => turned::<T, V, 16>(b, k, count, to, width),
-                    8 => turned::<T, V, 8>(b, k, count, to, width),
-                    4 => turned::<T, V, 4>(b, k, count, to, width),
-                    _ => turned::<T, V, 2>(b, k, count, to, width),
+                return straight::<T, T::Vector<S>>(b, k, columns, to);
+            }
+            for left in (0..columns).step_by(lanes) {
+                let (b, count, to) = (b.from(0, left), (columns - left).min(lanes), to.add(left));
+                match lanes {
+                    _ if b.row != 1 => scattered::<T, T::Vector<S>>(b, k, count, to, width),
+                    16 => turned::<T, T::Vector<S>, 16>(b, k, count, to, width),
+                    8 => turned::<T, T::Vector<S>, 8>(b, k, count, to, width),
+                    4 => turned::<T, T::Vector<S>, 4>(b, k, count, to, width),
+                    _ => turned::<T, T::Vector<S>, 2>(b, k, count, to, width),
                 }
-            } else {
-                scattered::<T, V>(b, k, count, to, width);
             }
         }
     }
 }
 
-/// One register a row of B, whose rows have neighbouring elements.
+/// A panel of a B whose rows have neighbouring elements.
 #[inline(always)]
-unsafe fn straight<T: Number, V: Vector<Element = T>>(b: Matrix<T>, k: usize, count: usize, to: *mut T, width: usize) {
+unsafe fn straight<T: Number, V: Vector<Element = T>>(b: Matrix<T>, k: usize, columns: usize, to: *mut T) {
+    let width = V::TILE_VECTORS * V::LANES;
     for p in 0..k {
-        let from = b.at(p, 0);
-        // SAFETY: `panels` vouches for row p of both sides.
+        let (from, to) = (b.at(p, 0), to.wrapping_add(p * width));
+        // SAFETY: `panel` vouches for row p of both sides.
         unsafe {
-            let row = if count == V::LANES { V::load(from) } else { V::load_first(from, count) };
-            row.store(to.add(p * width));
+            if columns == width {
+                for v in 0..V::TILE_VECTORS {
+                    V::load(from.add(v * V::LANES)).store(to.add(v * V::LANES));
+                }
+            } else {
+                for left in (0..columns).step_by(V::LANES) {
+                    V::load_first(from.add(left), (columns - left).min(V::LANES)).store(to.add(left));
+                }
+            }
         }
     }
 }
@@ -145,20 +132,26 @@ unsafe fn straight<T: Number, V: Vector<Element = T>>(b: Matrix<T>, k: usize, co
 /// One register a row of B, whose columns have neighbouring elements: squares are transposed in registers.
 #[inline(always)]
 unsafe fn turned<T: Number, V: Vector<Element = T>, const LANES: usize>(b: Matrix<T>, k: usize, count: usize, to: *mut T, width: usize) {
-    for p in (0..k).step_by(LANES) {
-        let depth = (k - p).min(LANES);
-        // SAFETY: `panels` vouches for rows p to p + depth of both sides and `count` columns of B.
-        unsafe {
-            let mut square = [V::splat(T::zero()); LANES];
-            for (j, line) in square.iter_mut().enumerate() {
-                if j < count {
-                    *line = if depth == LANES { V::load(b.at(p, j)) } else { V::load_first(b.at(p, j), depth) };
-                }
+    let whole = if count == LANES { k - k % LANES } else { 0 };
+    // SAFETY: `panel` vouches for `k` rows of both sides and `count` columns of B.
+    unsafe {
+        for p in (0..whole).step_by(LANES) {
+            let mut lines = [V::splat(T::zero()); LANES];
+            for (j, line) in lines.iter_mut().enumerate() {
+                *line = V::load(b.at(p, j));
             }
-            for (i, row) in transpose(square).into_iter().enumerate() {
-                if i < depth {
-                    row.store(to.add((p + i) * width));
-                }
+            for (i, row) in transpose(lines).into_iter().enumerate() {
+                row.store(to.add((p + i) * width));
+            }
+        }
+        for p in (whole..k).step_by(LANES) {
+            let depth = (k - p).min(LANES);
+            let mut lines = [V::splat(T::zero()); LANES];
+            for (j, line) in lines.iter_mut().enumerate().take(count) {
+                *line = V::load_first(b.at(p, j), depth);
+            }
+            for (i, row) in transpose(lines).into_iter().enumerate().take(depth) {
+                row.store(to.add((p + i) * width));
             }
         }
     }
@@ -169,7 +162,7 @@ unsafe fn turned<T: Number, V: Vector<Element = T>, const LANES: usize>(b: Matri
 unsafe fn scattered<T: Number, V: Vector<Element = T>>(b: Matrix<T>, k: usize, count: usize, to: *mut T, width: usize) {
     for p in 0..k {
         for j in 0..V::LANES {
-            // SAFETY: `panels` vouches for row p of both sides and `count` columns of B.
+            // SAFETY: `panel` vouches for row p of both sides and `count` columns of B.
             unsafe { *to.add(p * width + j) = if j < count { *b.at(p, j) } else { T::zero() } };
         }
     }

@@ -15,6 +15,9 @@ const COLUMNS: usize = 256;
 /// Blocks are cut at multiples of these, so that only the last one has ragged edges.
 const ROW_UNIT: usize = 4;
 const COLUMN_UNIT: usize = 32;
+/// The fewest rows of a block that is not all of C.
+const LOWEST: usize = 24;
+const LOWEST_TURNED: usize = 96;
 
 /// What computes the elements of a block.
 #[derive(Clone, Copy, PartialEq)]
@@ -55,20 +58,21 @@ fn part(size: usize, parts: usize, index: usize, unit: usize) -> Range<usize> {
 }
 
 /// Rows and columns of blocks.
-fn blocks(sizes: [usize; 3], method: Method) -> (usize, usize) {
-    let [m, n, k] = sizes;
-    let work = m.saturating_mul(n).saturating_mul(k);
-    let wanted = (work / GRAIN).min(TASKS);
+fn blocks<T>(product: &Product<T>, method: Method) -> (usize, usize) {
+    let [m, n, k] = product.sizes;
+    let wanted = (m.saturating_mul(n).saturating_mul(k) / GRAIN).min(TASKS);
+    let widths = n.div_ceil(COLUMN_UNIT);
     if method == Method::Dots {
-        return (1, wanted.clamp(1, n.div_ceil(COLUMN_UNIT)));
+        return (1, wanted.clamp(1, widths));
     }
+    // Every block of rows packs B again: nearly for nothing where the rows of B can be copied, at a price where they must be transposed.
+    let lowest = if product.b.column == 1 { LOWEST } else { LOWEST_TURNED };
     let (mut down, mut across) = (m.div_ceil(ROWS), n.div_ceil(COLUMNS));
     while down * across < wanted {
         let (height, width) = (m / down, n / across);
-        // Wide and low blocks read B more often, high and narrow ones A: B, which is packed, counts more.
-        if width >= 2 * COLUMN_UNIT && 2 * width > height {
-            across *= 2;
-        } else if height >= 8 * ROW_UNIT {
+        if across < widths && (2 * width > height || height < 2 * lowest) {
+            across = (2 * across).min(widths);
+        } else if height >= 2 * lowest {
             down *= 2;
         } else {
             break;
@@ -102,7 +106,7 @@ pub(super) unsafe fn run<T: Number>(mut batch: Batch, mut product: Product<T>) {
     let [m, n, k] = product.sizes;
     let dots = m <= dot::ROWS && product.a.column == 1 && product.b.row == 1 && product.b.column != 1;
     let method = if dots { Method::Dots } else { Method::Tiles };
-    let (down, across) = blocks(product.sizes, method);
+    let (down, across) = blocks(&product, method);
     let blocks = down * across;
     // Small products share a task.
     let group = if blocks > 1 { 1 } else { (GRAIN / (m * n * k).max(1)).max(1) };

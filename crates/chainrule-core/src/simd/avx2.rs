@@ -93,6 +93,11 @@ macro_rules! register {
                 Self(unsafe { $max(self.0, other.0) })
             }
             #[inline(always)]
+            fn prefetch(at: *const $element) {
+                // SAFETY: SSE is part of x86-64, and a prefetch touches nothing that a program can see.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+            }
+            #[inline(always)]
             unsafe fn zip(self, other: Self) -> (Self, Self) {
                 // SAFETY: the trait's contract.
                 unsafe {

@@ -63,6 +63,11 @@ macro_rules! register {
                 Self(unsafe { $max(self.0, other.0) })
             }
             #[inline(always)]
+            fn prefetch(at: *const $element) {
+                // SAFETY: SSE is part of x86-64, and a prefetch touches nothing that a program can see.
+                unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
+            }
+            #[inline(always)]
             unsafe fn zip(self, other: Self) -> (Self, Self) {
                 // SAFETY: the trait's contract.
                 unsafe { (Self($zip(self.0, $low, other.0)), Self($zip(self.0, $high, other.0))) }
@@ -82,7 +87,7 @@ register!(
     __m512,
     __mmask16,
     16,
-    14,
+    12,
     _mm512_set1_ps,
     _mm512_loadu_ps,
     _mm512_maskz_loadu_ps,
@@ -103,7 +108,7 @@ register!(
     __m512d,
     __mmask8,
     8,
-    14,
+    12,
     _mm512_set1_pd,
     _mm512_loadu_pd,
     _mm512_maskz_loadu_pd,

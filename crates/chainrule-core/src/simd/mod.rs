@@ -93,6 +93,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// An f32 whose multiply-add is fused where the level has it.
     type R32: Real<Element = f32>;
     const LEVEL: Level;
+    /// Runs a kernel of this level as a function of its own, which has all registers to itself.
+    ///
+    /// # Safety
+    /// The CPU must have the level.
+    unsafe fn apart<K: Kernel>(kernel: K) -> K::Output;
 }
 
 /// A computation that is compiled for every level. `run` must be `#[inline(always)]`, so that it takes on the level's instructions.
@@ -111,6 +116,10 @@ impl Simd for Scalar {
     #[cfg(not(target_arch = "aarch64"))]
     type R32 = real::Plain;
     const LEVEL: Level = Level::Scalar;
+    #[inline(always)]
+    unsafe fn apart<K: Kernel>(kernel: K) -> K::Output {
+        kernel.run::<Scalar>()
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -122,6 +131,11 @@ impl Simd for Avx2 {
     type V64 = avx2::F64x4;
     type R32 = real::Fused;
     const LEVEL: Level = Level::Avx2;
+    #[inline(always)]
+    unsafe fn apart<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: the caller's promise.
+        unsafe { run_avx2(kernel) }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -133,16 +147,23 @@ impl Simd for Avx512 {
     type V64 = avx512::F64x8;
     type R32 = real::Fused;
     const LEVEL: Level = Level::Avx512;
+    #[inline(always)]
+    unsafe fn apart<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: the caller's promise.
+        unsafe { run_avx512(kernel) }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
+#[inline(never)]
 fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Avx2>()
 }
 
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+#[inline(never)]
 fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Avx512>()
 }

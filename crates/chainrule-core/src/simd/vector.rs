@@ -28,6 +28,11 @@ pub(crate) trait Vector: Copy {
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
     /// The larger lane by lane; a NaN in `self` yields `other`.
     unsafe fn max(self, other: Self) -> Self;
+    /// Asks for the cache line of `at`, which may be any address; nothing where the level has no such instruction.
+    #[inline(always)]
+    fn prefetch(at: *const Self::Element) {
+        let _ = at;
+    }
     /// The lanes of both in turn, `self`'s first: the lower half of that sequence and the upper.
     unsafe fn zip(self, other: Self) -> (Self, Self);
     /// The sum over all lanes, as a fixed tree: halves are added until one lane is left.
