@@ -15,6 +15,7 @@
 
 mod create;
 mod error;
+mod gradcheck;
 mod gradients;
 mod operators;
 mod pass;
@@ -24,10 +25,13 @@ mod scan;
 mod tape;
 mod tensor;
 
+pub use chainrule_core::ops::convolution::Conv2d;
+pub use chainrule_core::ops::pool::Pool2d;
 pub use chainrule_core::{Array, DType, Device, Element, Rng, Shape};
 pub use error::{Error, Result};
+pub use gradcheck::{GradCheck, gradcheck, gradcheck_second};
 pub use gradients::{Gradients, Update};
 pub use pass::{Keep, Pass};
-pub use rules::INFER;
+pub use rules::{CrossEntropy, INFER, Reduction};
 pub use tape::{ParamId, Tape};
 pub use tensor::Tensor;

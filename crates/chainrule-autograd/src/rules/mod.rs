@@ -5,17 +5,24 @@
 mod affine;
 mod binary;
 mod compare;
+mod convolution;
+mod cross_entropy;
 mod dropout;
 mod einsum;
 mod extreme;
 mod index;
 mod join;
+mod losses;
 mod matmul;
 mod pad;
+mod pool;
 mod reduce;
 mod scan;
 mod shape;
 mod slice;
+mod softmax;
 mod unary;
 
+pub use cross_entropy::CrossEntropy;
+pub use losses::Reduction;
 pub use shape::INFER;

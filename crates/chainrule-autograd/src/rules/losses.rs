@@ -1,0 +1,183 @@
+//! Losses composed of other operations. Each comes as the mean, and with a [`Reduction`].
+
+use crate::{Array, Error, Keep, Result, Tensor};
+use chainrule_core::ops::elementwise::{Comparison, compare};
+use chainrule_core::ops::reduce;
+
+/// What becomes of the losses of all elements.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum Reduction {
+    /// Their mean.
+    #[default]
+    Mean,
+    /// Their sum.
+    Sum,
+    /// Their sum over the extent of the first dimension (PyTorch's `batchmean`).
+    BatchMean,
+    /// They stay as they are.
+    None,
+}
+
+impl Reduction {
+    /// Reduces losses.
+    ///
+    /// # Errors
+    /// An element type other than f32 and f64.
+    pub fn apply(self, losses: &Tensor) -> Result<Tensor> {
+        match self {
+            Reduction::Mean => losses.mean(),
+            Reduction::Sum => losses.sum(),
+            Reduction::BatchMean => losses.sum()?.mul_scalar(1.0 / losses.dims().first().copied().unwrap_or(1) as f64),
+            Reduction::None => Ok(losses.clone()),
+        }
+    }
+
+    /// The same, with a mean over weights.
+    pub(crate) fn weighted(self, losses: &Tensor, weights: &Array) -> Result<Tensor> {
+        match self {
+            Reduction::Mean => losses.sum()?.mul_scalar(1.0 / reduce::sum(weights, &[], false)?.item()?),
+            other => other.apply(losses),
+        }
+    }
+}
+
+fn expect_same_shape(op: &'static str, x: &Tensor, y: &Tensor) -> Result<()> {
+    if x.dims() == y.dims() {
+        return Ok(());
+    }
+    Err(Error::shape(op, format!("the input has shape {:?} and the target {:?}, expected the same", x.shape(), y.shape())))
+}
+
+/// `name` is the mean, `name_with` takes a reduction.
+macro_rules! losses {
+    ($($(#[$doc:meta])* $name:ident / $with:ident ($self:ident, $($argument:ident: $type:ty),*) $body:block)*) => {
+        impl Tensor {
+            $($(#[$doc])*
+            ///
+            /// # Errors
+            /// Different shapes or element types.
+            pub fn $name(&self, $($argument: $type),*) -> Result<Tensor> {
+                self.$with($($argument,)* Reduction::Mean)
+            }
+            #[doc = concat!("[`", stringify!($name), "`](Tensor::", stringify!($name), ") with a reduction.")]
+            ///
+            /// # Errors
+            /// Different shapes or element types.
+            pub fn $with(&self, $($argument: $type,)* reduction: Reduction) -> Result<Tensor> {
+                let $self = self;
+                let losses: Result<Tensor> = $body;
+                reduction.apply(&losses?)
+            })*
+        }
+    };
+}
+
+losses! {
+    /// The mean of `(x - y)²` (PyTorch's `mse_loss`).
+    mse / mse_with(x, target: &Tensor) {
+        expect_same_shape("mse", x, target)?;
+        x.sub(target)?.square()
+    }
+
+    /// The mean of `|x - y|` (PyTorch's `l1_loss`).
+    l1 / l1_with(x, target: &Tensor) {
+        expect_same_shape("l1", x, target)?;
+        x.sub(target)?.abs()
+    }
+
+    /// The mean of `d² / (2 beta)` where `d = |x - y|` is below `beta`, of `d - beta / 2` elsewhere (PyTorch's `smooth_l1_loss`, whose `beta` is 1 unless given).
+    smooth_l1 / smooth_l1_with(x, target: &Tensor, beta: f64) {
+        if beta == 0.0 {
+            x.l1_with(target, Reduction::None)
+        } else {
+            x.huber_with(target, beta, Reduction::None)?.mul_scalar(1.0 / beta)
+        }
+    }
+
+    /// The mean of `d² / 2` where `d = |x - y|` is below `delta`, of `delta (d - delta / 2)` elsewhere (PyTorch's `huber_loss`, whose `delta` is 1 unless given).
+    huber / huber_with(x, target: &Tensor, delta: f64) {
+        expect_same_shape("huber", x, target)?;
+        if delta.is_nan() || delta <= 0.0 {
+            return Err(Error::value("huber", format!("delta is {delta}, expected above 0")));
+        }
+        // With m = min(d, delta) both branches are m (d - m / 2).
+        let distance = x.sub(target)?.abs()?;
+        let most = distance.clamp(0.0, delta)?;
+        most.mul(&distance.sub(&most.mul_scalar(0.5)?)?)
+    }
+
+    /// The mean of `-(y ln x + (1 - y) ln(1 - x))` for probabilities x; logarithms are cut at -100 (PyTorch's `binary_cross_entropy`). From logits [`bce_with_logits`](Tensor::bce_with_logits) is exact.
+    bce / bce_with(x, target: &Tensor) {
+        expect_same_shape("bce", x, target)?;
+        probabilities_against(x, target)
+    }
+
+    /// The mean of `-(p y ln σ(x) + (1 - y) ln(1 - σ(x)))` for logits x, without overflow; `p` weighs the positive class and broadcasts (PyTorch's `binary_cross_entropy_with_logits`).
+    bce_with_logits / bce_with_logits_with(x, target: &Tensor, positive_weight: Option<&Tensor>) {
+        expect_same_shape("bce_with_logits", x, target)?;
+        // (1 - y) x - l ln σ(x) with l = 1 + (p - 1) y
+        let log = x.log_sigmoid()?;
+        let scaled = match positive_weight {
+            Some(weight) => weight.add_scalar(-1.0)?.mul(target)?.add_scalar(1.0)?.mul(&log)?,
+            None => log,
+        };
+        target.affine(-1.0, 1.0)?.mul(x)?.sub(&scaled)
+    }
+
+    /// The mean of `y (ln y - x)` for log-probabilities x and probabilities y (PyTorch's `kl_div`; [`Reduction::BatchMean`] is the divergence itself).
+    kl_div / kl_div_with(x, target: &Tensor) {
+        expect_same_shape("kl_div", x, target)?;
+        // 0 ln 0 is 0.
+        let log = target.masked_fill(&target.logical_not()?, 1.0)?.ln()?;
+        target.mul(&log.sub(x)?)
+    }
+
+    /// The mean of `max(|x - p| - |x - n| + margin, 0)` with Euclidean distances over the last dimension (PyTorch's `triplet_margin_loss`, whose margin is 1 unless given; 1e-6 is added to differences as there).
+    triplet_margin / triplet_margin_with(x, positive: &Tensor, negative: &Tensor, margin: f64) {
+        let distance = |other: &Tensor| x.sub(other)?.add_scalar(1e-6)?.norm(2.0, &[-1], false);
+        distance(positive)?.sub(&distance(negative)?)?.add_scalar(margin)?.relu()
+    }
+
+    /// The mean of x where y is 1, of `max(margin - x, 0)` where y is -1 (PyTorch's `hinge_embedding_loss`, whose margin is 1 unless given).
+    hinge_embedding / hinge_embedding_with(x, target: &Tensor, margin: f64) {
+        expect_same_shape("hinge_embedding", x, target)?;
+        let positive = target.equal(&Tensor::scalar(1.0, target.dtype())?)?;
+        positive.where_(x, &x.affine(-1.0, margin)?.relu()?)
+    }
+}
+
+impl Tensor {
+    /// `x · y / (max(|x|, eps) max(|y|, eps))` along `axis` (PyTorch's `cosine_similarity`, whose `eps` is 1e-8 unless given).
+    ///
+    /// # Errors
+    /// Shapes that do not broadcast; a dimension out of range; different element types.
+    pub fn cosine_similarity(&self, other: &Tensor, axis: isize, eps: f64) -> Result<Tensor> {
+        let length = |x: &Tensor| x.norm(2.0, &[axis], false)?.clamp(eps, f64::INFINITY);
+        self.mul(other)?.sum_over(&[axis], false)?.div(&length(self)?.mul(&length(other)?)?)
+    }
+}
+
+/// The elements of [`Tensor::bce`].
+fn probabilities_against(x: &Tensor, target: &Tensor) -> Result<Tensor> {
+    let counts =
+        |comparison, bound| -> Result<f64> { Ok(reduce::sum(&compare(comparison, &x.array, &Array::scalar(bound, x.dtype())?)?, &[], false)?.item()?) };
+    if counts(Comparison::Less, 0.0)? + counts(Comparison::Greater, 1.0)? > 0.0 {
+        return Err(Error::value("bce", "the input has numbers outside 0 to 1; probabilities are expected, for logits use bce_with_logits"));
+    }
+    let logs = |x: &Tensor| -> Result<[Tensor; 2]> { Ok([x.ln()?.clamp(-100.0, f64::INFINITY)?, x.affine(-1.0, 1.0)?.ln()?.clamp(-100.0, f64::INFINITY)?]) };
+    let [yes, no] = logs(&Tensor::from(&x.array))?;
+    let y = Tensor::from(&target.array).mul(&yes.sub(&no)?)?.add(&no)?.neg()?;
+    Tensor::record("bce", [x, target], Keep::INPUTS, y.into_array(), move |pass| {
+        let (x, y) = (pass.input(0)?, pass.input(1)?);
+        let by_input = || {
+            let spread = x.mul(&x.affine(-1.0, 1.0)?)?.clamp(1e-12, f64::INFINITY)?;
+            pass.grad().mul(&x.sub(&y)?.div(&spread)?)
+        };
+        let by_target = || {
+            let [yes, no] = logs(&x)?;
+            pass.grad().mul(&no.sub(&yes)?)
+        };
+        Ok([pass.when(0, by_input)?, pass.when(1, by_target)?])
+    })
+}
