@@ -8,12 +8,14 @@ pub mod elementwise;
 pub mod index;
 pub mod loss;
 pub mod matmul;
+pub mod norm;
 pub mod pool;
 pub mod reduce;
 pub(crate) mod row;
 pub mod softmax;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod update;
 
 pub use crate::random::dropout;
 

@@ -216,6 +216,10 @@ impl<T: Float> Kernel for MeansBackward<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let Planes { input: [height, width], output: [rows, columns], .. } = self.planes;
+        if [rows, columns] == [1, 1] && height * width > 0 {
+            let share = T::from_f64(1.0 / (height * width) as f64);
+            return self.dx.chunks_exact_mut(height * width).zip(self.dy).for_each(|(dx, dy)| dx.fill(*dy * share));
+        }
         self.dx.fill(T::zero());
         if self.dy.is_empty() || self.dx.is_empty() {
             return;

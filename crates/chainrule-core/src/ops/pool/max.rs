@@ -217,21 +217,21 @@ impl<T: Float, P: Place> Kernel for Windows<'_, T, P> {
         let kernel = pool.kernel;
         let first = |d: usize, o: usize, size: usize| (0..kernel[d]).find(|&k| pool.position(d, o, k, size).is_some()).unwrap_or(0);
         let first_columns: Vec<usize> = (0..columns).map(|o| first(1, o, width)).collect();
+        let taps: Vec<_> = (0..kernel[1]).map(|j| pool.windows(1, j, width, columns)).collect();
         for (row, (y, places)) in y.chunks_exact_mut(columns).zip(places.chunks_exact_mut(columns)).enumerate() {
-            let (plane, o) = (&x[row / rows * height * width..][..height * width], row % rows);
+            let (plane, o) = (&x[row / rows * height * width..], row % rows);
             let top = first(0, o, height) * kernel[1];
             y.fill(T::neg_infinity());
             places.iter_mut().zip(&first_columns).for_each(|(place, left)| *place = P::of(top + left));
             for i in 0..kernel[0] {
-                let Some(line) = pool.position(0, o, i, height).map(|at| &plane[at * width..(at + 1) * width]) else { continue };
-                for j in 0..kernel[1] {
-                    let windows = pool.windows(1, j, width, columns);
-                    let Some(from) = pool.position(1, windows.start, j, width).filter(|_| !windows.is_empty()) else { continue };
-                    let (y, places, place) = (&mut y[windows.clone()], &mut places[windows], P::of(i * kernel[1] + j));
+                let Some(line) = pool.position(0, o, i, height) else { continue };
+                for (j, windows) in taps.iter().enumerate().filter(|(_, windows)| !windows.is_empty()) {
+                    let from = line * width + windows.start * pool.stride[1] + j * pool.dilation[1] - pool.padding[1];
+                    let (x, y, places, place) = (&plane[from..], &mut y[windows.clone()], &mut places[windows.clone()], P::of(i * kernel[1] + j));
                     match pool.stride[1] {
-                        1 => tap::<T, P>(&line[from..], 1, y, places, place),
-                        2 => tap::<T, P>(&line[from..], 2, y, places, place),
-                        stride => tap::<T, P>(&line[from..], stride, y, places, place),
+                        1 => tap::<T, P, 1>(x, y, places, place),
+                        2 => tap::<T, P, 2>(x, y, places, place),
+                        stride => x.iter().step_by(stride).zip(y).zip(places).for_each(|((x, y), p)| take(*x, y, p, place)),
                     }
                 }
             }
@@ -240,32 +240,75 @@ impl<T: Float, P: Place> Kernel for Windows<'_, T, P> {
 }
 
 #[inline(always)]
-fn tap<T: Float, P: Place>(x: &[T], stride: usize, y: &mut [T], places: &mut [P], place: P) {
-    let count = y.len().min(places.len());
-    assert!(count == 0 || (count - 1) * stride < x.len());
-    for (j, (y, p)) in y.iter_mut().zip(places).enumerate() {
-        // SAFETY: j < count, asserted to lie inside the row; the check in the loop would keep it from being vectorised.
-        let x = unsafe { *x.get_unchecked(j * stride) };
-        let better = x > *y || x != x;
-        *y = if better { x } else { *y };
-        *p = if better { place } else { *p };
+fn take<T: Float, P: Place>(x: T, y: &mut T, at: &mut P, place: P) {
+    let better = x > *y || x != x;
+    *y = if better { x } else { *y };
+    *at = if better { place } else { *at };
+}
+
+/// Takes one tap into a row of windows, in pieces of fixed size. The last piece overlaps the one before: a tap can be taken twice.
+#[inline(always)]
+fn tap<T: Float, P: Place, const STRIDE: usize>(x: &[T], y: &mut [T], places: &mut [P], place: P) {
+    const PIECE: usize = 16;
+    let count = y.len();
+    let mut at = 0;
+    while count >= PIECE && at < count {
+        let start = at.min(count - PIECE);
+        let (Some(y), Some(places)) = (y[start..].first_chunk_mut::<PIECE>(), places[start..].first_chunk_mut::<PIECE>()) else { break };
+        let Some(x) = x.get(start * STRIDE..(start + PIECE) * STRIDE) else { break };
+        for k in 0..PIECE {
+            take(x[k * STRIDE], &mut y[k], &mut places[k], place);
+        }
+        at = start + PIECE;
+    }
+    for k in at..count {
+        take(x[k * STRIDE], &mut y[k], &mut places[k], place);
     }
 }
 
-/// The position in the plane that a place in window `o` (row-major) means, unless it lies outside.
-#[inline(always)]
-fn resolve(pool: &Pool2d, planes: &Planes, row: usize, column: usize, place: usize) -> Option<usize> {
-    let (i, j) = (place / pool.kernel[1], place % pool.kernel[1]);
-    if i >= pool.kernel[0] {
-        return None;
+/// Finds the position in the plane that a place means.
+struct Positions {
+    pool: Pool2d,
+    planes: Planes,
+    /// Row and column of each place in a window, for the places that a byte holds.
+    taps: Vec<[usize; 2]>,
+}
+
+impl Positions {
+    fn new(pool: &Pool2d, planes: Planes) -> Positions {
+        let taps = if place_type(pool) == DType::U8 { pool.kernel[0] * pool.kernel[1] } else { 0 };
+        Positions { pool: *pool, planes, taps: (0..taps).map(|place| [place / pool.kernel[1], place % pool.kernel[1]]).collect() }
     }
-    Some(pool.position(0, row, i, planes.input[0])? * planes.input[1] + pool.position(1, column, j, planes.input[1])?)
+
+    /// Calls `body` with each window of a plane, its number and position; the position is none when outside the plane.
+    #[inline(always)]
+    fn each<P: Place>(&self, places: &[P], mut body: impl FnMut(usize, Option<usize>)) {
+        let columns = self.planes.output[1];
+        for (row, places) in places.chunks_exact(columns).enumerate() {
+            for (column, place) in places.iter().enumerate() {
+                body(row * columns + column, self.find(row, column, place.index()));
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn find(&self, row: usize, column: usize, place: usize) -> Option<usize> {
+        let [i, j] = match self.taps.get(place) {
+            Some(tap) => *tap,
+            None if self.taps.is_empty() => [place / self.pool.kernel[1], place % self.pool.kernel[1]],
+            None => return None,
+        };
+        if i >= self.pool.kernel[0] {
+            return None;
+        }
+        Some(self.pool.position(0, row, i, self.planes.input[0])? * self.planes.input[1] + self.pool.position(1, column, j, self.planes.input[1])?)
+    }
 }
 
 fn backward<T: Float, P: Place>(pool: &Pool2d, planes: Planes, dy: &[T], places: &[P], dx: &mut [T]) {
     let dx = Target::new(dx);
     let (size, out) = (planes.input_size(), planes.output_size());
-    let halves = halves(pool, &planes);
+    let (halves, positions) = (halves(pool, &planes), Positions::new(pool, planes));
     planes.spread(|start, end| {
         // SAFETY: ranges of planes do not overlap.
         let dx = unsafe { dx.slice(start * size, end * size) };
@@ -276,11 +319,11 @@ fn backward<T: Float, P: Place>(pool: &Pool2d, planes: Planes, dy: &[T], places:
             _ => {
                 dx.fill(T::zero());
                 for ((dx, dy), places) in dx.chunks_exact_mut(size).zip(dy.chunks_exact(out)).zip(places.chunks_exact(out)) {
-                    for (o, (dy, place)) in dy.iter().zip(places).enumerate() {
-                        if let Some(at) = resolve(pool, &planes, o / planes.output[1], o % planes.output[1], place.index()) {
-                            dx[at] = dx[at] + *dy;
+                    positions.each(places, |o, at| {
+                        if let Some(at) = at {
+                            dx[at] = dx[at] + dy[o];
                         }
-                    }
+                    });
                 }
             }
         }
@@ -330,10 +373,10 @@ impl<T: Float, P: Place, const N: usize, const M: usize> Kernel for HalvesBackwa
 
 #[inline(always)]
 fn spread<T: Float, P: Place, const N: usize, const M: usize>(dy: &[T; N], places: &[P; N], first: usize, dx: &mut [T; M]) {
+    let (left, right) = (P::of(first), P::of(first + 1));
     for j in 0..N {
-        let place = places[j].index();
-        dx[2 * j] = if place == first { dy[j] } else { T::zero() };
-        dx[2 * j + 1] = if place == first + 1 { dy[j] } else { T::zero() };
+        dx[2 * j] = if places[j] == left { dy[j] } else { T::zero() };
+        dx[2 * j + 1] = if places[j] == right { dy[j] } else { T::zero() };
     }
 }
 
@@ -345,16 +388,14 @@ fn gather<T: Copy + Sync, P: Place, O: Copy + Send + Sync>(
     y: &mut [O],
     pick: impl Fn(&[T], Option<usize>) -> O + Sync,
 ) {
-    let y = Target::new(y);
+    let (y, positions) = (Target::new(y), Positions::new(pool, planes));
     let (size, out) = (planes.input_size(), planes.output_size());
     planes.spread(|start, end| {
         for plane in start..end {
             let x = x.get(plane * size..(plane + 1) * size).unwrap_or(&[]);
             // SAFETY: planes do not overlap.
             let y = unsafe { y.slice(plane * out, (plane + 1) * out) };
-            for (o, (y, place)) in y.iter_mut().zip(&places[plane * out..]).enumerate() {
-                *y = pick(x, resolve(pool, &planes, o / planes.output[1], o % planes.output[1], place.index()));
-            }
+            positions.each(&places[plane * out..(plane + 1) * out], |o, at| y[o] = pick(x, at));
         }
     });
 }

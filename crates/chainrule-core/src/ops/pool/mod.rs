@@ -86,6 +86,12 @@ impl Pool2d {
         let end = (size + self.padding[d]).saturating_sub(shift).div_ceil(stride).min(count);
         self.padding[d].saturating_sub(shift).div_ceil(stride).min(end)..end
     }
+
+    /// The windows, of `count` in a row of `width` positions, all of whose columns lie inside the plane.
+    fn inside(&self, width: usize, count: usize) -> Range<usize> {
+        let end = self.windows(1, self.kernel[1] - 1, width, count).end;
+        self.windows(1, 0, width, count).start.min(end)..end
+    }
 }
 
 /// Planes in, planes out.

@@ -1,0 +1,292 @@
+//! Batch normalisation (Ioffe and Szegedy, 2015; PyTorch's `batch_norm`): every channel of `[N, C, *]` by the mean and variance of its `N · L` numbers, or by given ones.
+//!
+//! Backward, with `z = (x - mean) rstd` and means over the channel: `dx = weight rstd (dy - mean(dy) - z mean(dy z))`, `dweight = sum dy z`, `dbias = sum dy`; with given statistics `dx = weight rstd dy`.
+
+use super::channels::{COLUMNS, Extents, Passes};
+use super::{Moments, expect_eps, parameter};
+use crate::array::Array;
+use crate::dtype::with_float;
+use crate::error::Result;
+use crate::ops::{Float, expect_shape, row, same_dtype};
+use crate::parallel::Target;
+use crate::shape::Shape;
+use crate::simd::{Real, Simd, Vector};
+use std::ops::Range;
+
+/// What [`batch_norm`] computes.
+#[derive(Clone, Debug)]
+pub struct BatchNorm {
+    /// The normalised input.
+    pub y: Array,
+    /// The mean of each channel, `[C]`.
+    pub mean: Array,
+    /// `1 / sqrt(variance + eps)`, `[C]`.
+    pub rstd: Array,
+    /// The biased variance of each channel, `[C]`.
+    pub variance: Array,
+}
+
+/// `x` `[N, C, *]` normalised by its own statistics; `weight` and `bias` are `[C]`. A channel without numbers has mean and variance 0.
+///
+/// # Errors
+/// Fewer than two dimensions; parameters of another shape or element type; an `eps` below 0; an element type other than f32 and f64.
+pub fn batch_norm(x: &Array, weight: Option<&Array>, bias: Option<&Array>, eps: f64) -> Result<BatchNorm> {
+    const OP: &str = "batch_norm";
+    let extents = Extents::of(OP, x)?;
+    expect_eps(OP, eps)?;
+    let (weight, bias) = (parameter(OP, "the weight", weight, 1.0, x, &[extents.channels])?, parameter(OP, "the bias", bias, 0.0, x, &[extents.channels])?);
+    let x = x.contiguous()?;
+    let vector = || Array::stale(Shape::trusted(&[extents.channels]), x.dtype());
+    let mut out = BatchNorm { y: Array::stale(*x.shape(), x.dtype())?, mean: vector()?, rstd: vector()?, variance: vector()? };
+    with_float!(OP, x.dtype(), T => {
+        let (weight, bias) = (weight.slice::<T>(), bias.slice::<T>());
+        let kept = [&mut out.mean, &mut out.rstd, &mut out.variance].map(|a| Target::new(a.slice_mut::<T>()));
+        let finish = |c: usize, moments: Moments| {
+            let rstd = 1.0 / (moments.variance() + eps).sqrt();
+            for (target, value) in kept.iter().zip([moments.mean, rstd, moments.variance()]) {
+                // SAFETY: each channel is finished once.
+                unsafe { target.slice(c, c + 1)[0] = value as T };
+            }
+            [moments.mean as T, (rstd * weight[c] as f64) as T, bias[c], 0.0]
+        };
+        extents.walk(&Forward { x: x.slice(), y: Target::new(out.y.slice_mut()), given: false, finish });
+        Ok(out)
+    })
+}
+
+/// The gradients `(dx, dweight, dbias)` of [`batch_norm`]; `mean` and `rstd` are what it returned.
+///
+/// # Errors
+/// As for [`batch_norm`]; a gradient of another shape than `x`.
+pub fn batch_norm_backward(dy: &Array, x: &Array, mean: &Array, rstd: &Array, weight: Option<&Array>) -> Result<(Array, Array, Array)> {
+    backward("batch_norm_backward", dy, x, mean, rstd, weight, true)
+}
+
+/// `x` `[N, C, *]` normalised by given statistics `[C]`, as a trained network infers.
+///
+/// # Errors
+/// As for [`batch_norm`].
+pub fn batch_norm_inference(x: &Array, mean: &Array, variance: &Array, weight: Option<&Array>, bias: Option<&Array>, eps: f64) -> Result<Array> {
+    const OP: &str = "batch_norm_inference";
+    let extents = Extents::of(OP, x)?;
+    let rstd = rstd_of(OP, x, variance, extents.channels, eps)?;
+    let mean = parameter(OP, "the mean", Some(mean), 0.0, x, &[extents.channels])?;
+    let (weight, bias) = (parameter(OP, "the weight", weight, 1.0, x, &[extents.channels])?, parameter(OP, "the bias", bias, 0.0, x, &[extents.channels])?);
+    let x = x.contiguous()?;
+    let mut y = Array::stale(*x.shape(), x.dtype())?;
+    with_float!(OP, x.dtype(), T => {
+        let (mean, rstd, weight, bias) = (mean.slice::<T>(), rstd.slice::<T>(), weight.slice::<T>(), bias.slice::<T>());
+        let finish = |c: usize, _: Moments| [mean[c], rstd[c] * weight[c], bias[c], 0.0];
+        extents.walk(&Forward { x: x.slice(), y: Target::new(y.slice_mut()), given: true, finish });
+        Ok(y)
+    })
+}
+
+/// The gradients `(dx, dweight, dbias)` of [`batch_norm_inference`]; the statistics are constants.
+///
+/// # Errors
+/// As for [`batch_norm_backward`].
+pub fn batch_norm_inference_backward(dy: &Array, x: &Array, mean: &Array, variance: &Array, weight: Option<&Array>, eps: f64) -> Result<(Array, Array, Array)> {
+    const OP: &str = "batch_norm_inference_backward";
+    let rstd = rstd_of(OP, x, variance, Extents::of(OP, x)?.channels, eps)?;
+    backward(OP, dy, x, mean, &rstd, weight, false)
+}
+
+fn rstd_of(op: &'static str, x: &Array, variance: &Array, channels: usize, eps: f64) -> Result<Array> {
+    expect_eps(op, eps)?;
+    let mut rstd = parameter(op, "the variance", Some(variance), 0.0, x, &[channels])?;
+    with_float!(op, x.dtype(), T => {
+        rstd.as_mut_slice::<T>()?.iter_mut().for_each(|v| *v = (1.0 / (*v as f64 + eps).sqrt()) as T);
+        Ok(rstd)
+    })
+}
+
+fn backward(
+    op: &'static str,
+    dy: &Array,
+    x: &Array,
+    mean: &Array,
+    rstd: &Array,
+    weight: Option<&Array>,
+    own_statistics: bool,
+) -> Result<(Array, Array, Array)> {
+    let extents = Extents::of(op, x)?;
+    same_dtype(op, x, dy)?;
+    expect_shape(op, "the gradient", dy, x.dims())?;
+    let (mean, rstd) = (parameter(op, "the mean", Some(mean), 0.0, x, &[extents.channels])?, parameter(op, "rstd", Some(rstd), 0.0, x, &[extents.channels])?);
+    let weight = parameter(op, "the weight", weight, 1.0, x, &[extents.channels])?;
+    let (dy, x) = (dy.contiguous()?, x.contiguous()?);
+    let vector = || Array::stale(Shape::trusted(&[extents.channels]), x.dtype());
+    let (mut dx, mut dweight, mut dbias) = (Array::stale(*x.shape(), x.dtype())?, vector()?, vector()?);
+    with_float!(op, x.dtype(), T => {
+        let (mean, rstd, weight) = (mean.slice::<T>(), rstd.slice::<T>(), weight.slice::<T>());
+        let kept = [Target::new(dbias.slice_mut::<T>()), Target::new(dweight.slice_mut::<T>())];
+        let finish = |c: usize, [sum, along]: [f64; 2]| {
+            let (rstd, count) = (rstd[c] as f64, (extents.batch * extents.inner) as f64);
+            for (target, value) in kept.iter().zip([sum, along * rstd]) {
+                // SAFETY: each channel is finished once.
+                unsafe { target.slice(c, c + 1)[0] = value as T };
+            }
+            let scale = (rstd * weight[c] as f64) as T;
+            [mean[c], scale, (sum / count) as T, (along * rstd * rstd / count) as T]
+        };
+        extents.walk(&Backward { dy: dy.slice(), x: x.slice(), mean, dx: Target::new(dx.slice_mut()), own_statistics, finish });
+        Ok((dx, dweight, dbias))
+    })
+}
+
+/// Statistics, unless they are given, and `y = (x - centre) scale + shift`; the coefficients are these three.
+struct Forward<'a, T, F> {
+    x: &'a [T],
+    y: Target<T>,
+    given: bool,
+    finish: F,
+}
+
+impl<T: Float, F: Fn(usize, Moments) -> [T; 4] + Sync> Passes for Forward<'_, T, F> {
+    type Number = T;
+    type Sums = Moments;
+
+    #[inline(always)]
+    fn merge(a: Moments, b: Moments) -> Moments {
+        a.merge(b)
+    }
+    #[inline(always)]
+    fn reduce<S: Simd>(&self, at: Range<usize>, _: usize) -> Moments {
+        if self.given {
+            return Moments::default();
+        }
+        // SAFETY: kernels call this inside `simd::run`.
+        unsafe { Moments::of::<S, T>(&self.x[at]) }
+    }
+    #[inline(always)]
+    fn reduce_columns<S: Simd>(&self, extents: Extents, rows: Range<usize>, left: usize, sums: &mut [Moments]) {
+        if self.given {
+            return;
+        }
+        let (columns, count) = (extents.columns(), rows.len());
+        let row = |n: usize| &self.x[n * columns + left..][..sums.len()];
+        let (mut centre, mut distances, mut squares) = ([T::zero(); COLUMNS], [T::zero(); COLUMNS], [T::zero(); COLUMNS]);
+        for n in rows.clone() {
+            centre.iter_mut().zip(row(n)).for_each(|(sum, x)| *sum = *sum + *x);
+        }
+        centre.iter_mut().for_each(|sum| *sum = *sum / T::from_f64(count as f64));
+        for n in rows {
+            for (((distance, square), centre), x) in distances.iter_mut().zip(&mut squares).zip(&centre).zip(row(n)) {
+                let apart = *x - *centre;
+                *distance = *distance + apart;
+                *square = *square + apart * apart;
+            }
+        }
+        for (j, sums) in sums.iter_mut().enumerate() {
+            *sums = Moments::about(centre[j].to_f64(), count, [distances[j].to_f64(), squares[j].to_f64()]);
+        }
+    }
+    #[inline(always)]
+    fn finish(&self, c: usize, sums: Moments) -> [T; 4] {
+        (self.finish)(c, sums)
+    }
+    #[inline(always)]
+    fn write<S: Simd>(&self, at: Range<usize>, [centre, scale, shift, _]: [T; 4]) {
+        let [centre, scale, shift] = [centre, scale, shift].map(T::Real::<S>::wrap);
+        // SAFETY: the walk passes over every number once, inside the arrays.
+        let y = unsafe { self.y.slice(at.start, at.end) };
+        for (y, x) in y.iter_mut().zip(&self.x[at]) {
+            *y = (T::Real::<S>::wrap(*x) - centre).mul_add(scale, shift).unwrap();
+        }
+    }
+    #[inline(always)]
+    fn write_row<S: Simd>(&self, at: Range<usize>, [centre, scale, shift, _]: &[Vec<T>; 4]) {
+        let real = T::Real::<S>::wrap;
+        // SAFETY: as in `write`.
+        let y = unsafe { self.y.slice(at.start, at.end) };
+        for ((((y, x), centre), scale), shift) in y.iter_mut().zip(&self.x[at]).zip(centre).zip(scale).zip(shift) {
+            *y = (real(*x) - real(*centre)).mul_add(real(*scale), real(*shift)).unwrap();
+        }
+    }
+}
+
+/// The sums of `dy` and of `dy (x - mean)`, and `dx = scale (dy - even - (x - mean) along)`; the coefficients are mean, scale, even, along.
+struct Backward<'a, T, F> {
+    dy: &'a [T],
+    x: &'a [T],
+    mean: &'a [T],
+    dx: Target<T>,
+    /// Whether the statistics depend on x; else `dx = scale dy`.
+    own_statistics: bool,
+    finish: F,
+}
+
+/// dy and dy (x - mean)
+struct Products<'a, T>(&'a [T], &'a [T], T);
+impl<T: Float> row::Terms<T, 2> for Products<'_, T> {
+    #[inline(always)]
+    unsafe fn add<S: Simd>(&self, [sum, along]: [T::Vector<S>; 2], at: usize, count: usize) -> [T::Vector<S>; 2] {
+        // SAFETY: the caller's promise. Lanes beyond `count` are zero in dy, and so in the product.
+        unsafe {
+            let dy = row::load::<S, T>(self.0, at, count);
+            let distance = row::load::<S, T>(self.1, at, count).add(T::Vector::<S>::splat(-self.2));
+            [sum.add(dy), dy.mul_add(distance, along)]
+        }
+    }
+}
+
+impl<T: Float, F: Fn(usize, [f64; 2]) -> [T; 4] + Sync> Passes for Backward<'_, T, F> {
+    type Number = T;
+    type Sums = [f64; 2];
+
+    #[inline(always)]
+    fn merge(a: [f64; 2], b: [f64; 2]) -> [f64; 2] {
+        [a[0] + b[0], a[1] + b[1]]
+    }
+    #[inline(always)]
+    fn reduce<S: Simd>(&self, at: Range<usize>, c: usize) -> [f64; 2] {
+        // SAFETY: kernels call this inside `simd::run`; both ranges have one length.
+        unsafe { row::fold::<S, T, 2>(at.len(), Products(&self.dy[at.clone()], &self.x[at], self.mean[c])) }
+    }
+    #[inline(always)]
+    fn reduce_columns<S: Simd>(&self, extents: Extents, rows: Range<usize>, left: usize, sums: &mut [[f64; 2]]) {
+        let (columns, width) = (extents.columns(), sums.len());
+        let (mut sum, mut along, mut mean) = ([T::zero(); COLUMNS], [T::zero(); COLUMNS], [T::zero(); COLUMNS]);
+        mean[..width].iter_mut().enumerate().for_each(|(j, mean)| *mean = self.mean[(left + j) / extents.inner]);
+        for n in rows {
+            let (dy, x) = (&self.dy[n * columns + left..][..width], &self.x[n * columns + left..][..width]);
+            for ((((sum, along), mean), dy), x) in sum.iter_mut().zip(&mut along).zip(&mean).zip(dy).zip(x) {
+                *sum = *sum + *dy;
+                *along = *along + *dy * (*x - *mean);
+            }
+        }
+        sums.iter_mut().enumerate().for_each(|(j, sums)| *sums = [sum[j].to_f64(), along[j].to_f64()]);
+    }
+    #[inline(always)]
+    fn finish(&self, c: usize, sums: [f64; 2]) -> [T; 4] {
+        (self.finish)(c, sums)
+    }
+    #[inline(always)]
+    fn write<S: Simd>(&self, at: Range<usize>, coefficients: [T; 4]) {
+        let real = T::Real::<S>::wrap;
+        let [mean, scale, even, along] = coefficients.map(real);
+        // SAFETY: the walk passes over every number once, inside the arrays.
+        let dx = unsafe { self.dx.slice(at.start, at.end) };
+        if !self.own_statistics {
+            return dx.iter_mut().zip(&self.dy[at]).for_each(|(dx, dy)| *dx = (real(*dy) * scale).unwrap());
+        }
+        for ((dx, dy), x) in dx.iter_mut().zip(&self.dy[at.clone()]).zip(&self.x[at]) {
+            *dx = ((mean - real(*x)).mul_add(along, real(*dy) - even) * scale).unwrap();
+        }
+    }
+    #[inline(always)]
+    fn write_row<S: Simd>(&self, at: Range<usize>, [mean, scale, even, along]: &[Vec<T>; 4]) {
+        let real = T::Real::<S>::wrap;
+        // SAFETY: as in `write`.
+        let dx = unsafe { self.dx.slice(at.start, at.end) };
+        if !self.own_statistics {
+            return dx.iter_mut().zip(&self.dy[at]).zip(scale).for_each(|((dx, dy), scale)| *dx = *dy * *scale);
+        }
+        for (((dx, dy), x), (((mean, scale), even), along)) in
+            dx.iter_mut().zip(&self.dy[at.clone()]).zip(&self.x[at]).zip(mean.iter().zip(scale).zip(even).zip(along))
+        {
+            *dx = ((real(*mean) - real(*x)).mul_add(real(*along), real(*dy) - real(*even)) * real(*scale)).unwrap();
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! The walk over `[N, C, L]` that batch normalisation takes: reduce every channel, then pass over it again with the coefficients that follow.
+//!
+//! Sums of pieces are merged in one order, whoever computes them. Large planes are pieces; small ones are walked as rows of the matrix `[N, C · L]`, so that registers are filled across channels.
+
+use crate::array::Array;
+use crate::error::{Error, Result};
+use crate::ops::Float;
+use crate::parallel::{self, Target};
+use crate::simd::{Kernel, Simd};
+use num_traits::Zero;
+use std::ops::Range;
+
+/// `[N, C, L]`
+#[derive(Clone, Copy)]
+pub(super) struct Extents {
+    pub batch: usize,
+    pub channels: usize,
+    pub inner: usize,
+}
+
+/// Planes from this size on are walked one by one.
+const PLANE: usize = 32;
+/// From so many channels on each is a task, whose second pass finds the channel in cache.
+const MANY: usize = 8;
+/// Rows and columns of the blocks in which the matrix `[N, C · L]` is reduced: its second pass finds the block in cache.
+const ROWS: usize = 128;
+pub(super) const COLUMNS: usize = 64;
+
+/// What is done with a channel.
+pub(super) trait Passes: Sync {
+    type Number: Float;
+    /// What a channel is reduced to.
+    type Sums: Copy + Default + Send + Sync;
+    fn merge(a: Self::Sums, b: Self::Sums) -> Self::Sums;
+    /// Reduces the dense numbers `at` of channel `c`.
+    fn reduce<S: Simd>(&self, at: Range<usize>, c: usize) -> Self::Sums;
+    /// Reduces `sums.len() <= COLUMNS` columns from `left` on over the rows of the matrix `[N, C · L]`, column by column.
+    fn reduce_columns<S: Simd>(&self, extents: Extents, rows: Range<usize>, left: usize, sums: &mut [Self::Sums]);
+    /// Turns the sums of channel `c` into the coefficients of the second pass. Called once a channel.
+    fn finish(&self, c: usize, sums: Self::Sums) -> [Self::Number; 4];
+    /// The second pass over the dense numbers `at` of one channel.
+    fn write<S: Simd>(&self, at: Range<usize>, coefficients: [Self::Number; 4]);
+    /// The same over a row of the matrix, whose coefficients stand column by column.
+    fn write_row<S: Simd>(&self, at: Range<usize>, coefficients: &[Vec<Self::Number>; 4]);
+}
+
+impl Extents {
+    pub(super) fn of(op: &'static str, x: &Array) -> Result<Extents> {
+        match x.dims() {
+            [batch, channels, inner @ ..] => Ok(Extents { batch: *batch, channels: *channels, inner: inner.iter().product() }),
+            _ => Err(Error::shape(op, format!("input has shape {:?}, expected [N, C, ...]", x.shape()))),
+        }
+    }
+
+    /// The columns of the matrix `[N, C · L]`.
+    pub(super) fn columns(&self) -> usize {
+        self.channels * self.inner
+    }
+
+    fn plane(&self, n: usize, c: usize) -> Range<usize> {
+        let start = (n * self.channels + c) * self.inner;
+        start..start + self.inner
+    }
+
+    /// Takes the walk.
+    pub(super) fn walk<P: Passes>(self, passes: &P) {
+        if self.batch * self.channels * self.inner == 0 {
+            for c in 0..self.channels {
+                passes.finish(c, P::Sums::default());
+            }
+        } else if self.inner < PLANE {
+            self.walk_rows(passes);
+        } else if self.channels < MANY {
+            self.walk_planes(passes);
+        } else {
+            parallel::ranges(self.channels, parallel::GRAIN / (self.batch * self.inner), |start, end| {
+                P::Number::run(Channels { extents: self, passes, channels: start..end })
+            });
+        }
+    }
+
+    /// Few channels: their planes are spread over threads, in both passes.
+    fn walk_planes<P: Passes>(self, passes: &P) {
+        let mut pieces = vec![P::Sums::default(); self.batch * self.channels];
+        let grain = parallel::GRAIN / self.inner;
+        let target = Target::new(&mut pieces);
+        parallel::ranges(self.batch * self.channels, grain, |start, end| {
+            // SAFETY: ranges do not overlap.
+            let pieces = unsafe { target.slice(start, end) };
+            P::Number::run(Planes { extents: self, passes, start, pieces })
+        });
+        let channel = |c: usize| pieces[c..].iter().step_by(self.channels).copied().reduce(P::merge).unwrap_or_default();
+        let coefficients: Vec<_> = (0..self.channels).map(|c| passes.finish(c, channel(c))).collect();
+        parallel::ranges(self.batch * self.channels, grain, |start, end| {
+            P::Number::run(WritePlanes { extents: self, passes, planes: start..end, coefficients: &coefficients })
+        });
+    }
+
+    /// Small planes: blocks of the matrix `[N, C · L]` are reduced column by column.
+    fn walk_rows<P: Passes>(self, passes: &P) {
+        let (columns, blocks) = (self.columns(), self.batch.div_ceil(ROWS));
+        let strips = columns.div_ceil(COLUMNS);
+        let mut pieces = vec![P::Sums::default(); blocks * columns];
+        let target = Target::new(&mut pieces);
+        parallel::ranges(blocks * strips, parallel::GRAIN / (ROWS.min(self.batch) * COLUMNS), |start, end| {
+            for task in start..end {
+                let (block, left) = (task / strips, task % strips * COLUMNS);
+                let right = (left + COLUMNS).min(columns);
+                // SAFETY: blocks do not overlap.
+                let pieces = unsafe { target.slice(block * columns + left, block * columns + right) };
+                P::Number::run(Block { extents: self, passes, rows: block * ROWS..((block + 1) * ROWS).min(self.batch), left, pieces });
+            }
+        });
+        let mut coefficients = [(); 4].map(|_| vec![P::Number::zero(); columns]);
+        let targets = coefficients.each_mut().map(|values| Target::new(values));
+        parallel::ranges(self.channels, parallel::GRAIN / (16 * blocks * self.inner), |start, end| {
+            for c in start..end {
+                let channel = c * self.inner..(c + 1) * self.inner;
+                let sums = pieces.chunks_exact(columns).flat_map(|block| &block[channel.clone()]).copied().reduce(P::merge).unwrap_or_default();
+                for (target, value) in targets.iter().zip(passes.finish(c, sums)) {
+                    // SAFETY: channels do not overlap.
+                    unsafe { target.slice(channel.start, channel.end) }.fill(value);
+                }
+            }
+        });
+        parallel::ranges(self.batch, parallel::GRAIN / columns, |start, end| {
+            P::Number::run(WriteRows { columns, passes, rows: start..end, coefficients: &coefficients })
+        });
+    }
+}
+
+struct Channels<'a, P> {
+    extents: Extents,
+    passes: &'a P,
+    channels: Range<usize>,
+}
+
+impl<P: Passes> Kernel for Channels<'_, P> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        for c in self.channels {
+            let mut sums = self.passes.reduce::<S>(self.extents.plane(0, c), c);
+            for n in 1..self.extents.batch {
+                sums = P::merge(sums, self.passes.reduce::<S>(self.extents.plane(n, c), c));
+            }
+            let coefficients = self.passes.finish(c, sums);
+            for n in 0..self.extents.batch {
+                self.passes.write::<S>(self.extents.plane(n, c), coefficients);
+            }
+        }
+    }
+}
+
+/// Reduces planes, counted over all channels, from `start` on.
+struct Planes<'a, P: Passes> {
+    extents: Extents,
+    passes: &'a P,
+    start: usize,
+    pieces: &'a mut [P::Sums],
+}
+
+impl<P: Passes> Kernel for Planes<'_, P> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        for (i, piece) in (self.start..).zip(self.pieces) {
+            let c = i % self.extents.channels;
+            *piece = self.passes.reduce::<S>(self.extents.plane(i / self.extents.channels, c), c);
+        }
+    }
+}
+
+struct WritePlanes<'a, P: Passes> {
+    extents: Extents,
+    passes: &'a P,
+    planes: Range<usize>,
+    coefficients: &'a [[P::Number; 4]],
+}
+
+impl<P: Passes> Kernel for WritePlanes<'_, P> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        for i in self.planes {
+            let c = i % self.extents.channels;
+            self.passes.write::<S>(self.extents.plane(i / self.extents.channels, c), self.coefficients[c]);
+        }
+    }
+}
+
+struct Block<'a, P: Passes> {
+    extents: Extents,
+    passes: &'a P,
+    rows: Range<usize>,
+    left: usize,
+    pieces: &'a mut [P::Sums],
+}
+
+impl<P: Passes> Kernel for Block<'_, P> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        self.passes.reduce_columns::<S>(self.extents, self.rows, self.left, self.pieces);
+    }
+}
+
+struct WriteRows<'a, P: Passes> {
+    columns: usize,
+    passes: &'a P,
+    rows: Range<usize>,
+    coefficients: &'a [Vec<P::Number>; 4],
+}
+
+impl<P: Passes> Kernel for WriteRows<'_, P> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        for n in self.rows {
+            self.passes.write_row::<S>(n * self.columns..(n + 1) * self.columns, self.coefficients);
+        }
+    }
+}

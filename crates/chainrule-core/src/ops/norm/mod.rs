@@ -1,0 +1,82 @@
+//! Normalisation by mean and variance: over the batch a channel (batch norm), or over the last dimensions a row (layer norm); forward and backward.
+//!
+//! `y = (x - mean) · rstd · weight + bias` with `rstd = 1 / sqrt(variance + eps)` and the biased variance.
+//! Variances come from two passes over pieces that fit the nearest cache, merged after Chan, Golub and LeVeque (1979), "Updating formulae and a pairwise algorithm for computing sample variances".
+
+mod batch;
+mod channels;
+mod layer;
+#[cfg(test)]
+mod tests;
+
+pub use batch::{BatchNorm, batch_norm, batch_norm_backward, batch_norm_inference, batch_norm_inference_backward};
+pub use layer::{LayerNorm, layer_norm, layer_norm_backward};
+
+use crate::array::Array;
+use crate::error::{Error, Result};
+use crate::ops::{Float, expect_shape, row, same_dtype};
+use crate::simd::Simd;
+
+/// Count, mean and the sum of squared distances from the mean.
+#[derive(Clone, Copy, Default)]
+struct Moments {
+    count: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Moments {
+    /// Of `count` numbers, from their sums of distances and squared distances from a point near the mean.
+    #[inline(always)]
+    fn about(centre: f64, count: usize, [distances, squares]: [f64; 2]) -> Moments {
+        let count = count as f64;
+        Moments { count, mean: centre + distances / count, squares: (squares - distances * distances / count).max(0.0) }
+    }
+
+    /// Of a dense row.
+    ///
+    /// # Safety
+    /// Runs inside [`crate::simd::run`].
+    #[inline(always)]
+    unsafe fn of<S: Simd, T: Float>(x: &[T]) -> Moments {
+        /// Numbers that the second pass finds in the nearest cache.
+        const PIECE: usize = 4096;
+        let mut all = Moments::default();
+        for x in x.chunks(PIECE) {
+            // SAFETY: the caller's promise.
+            let sum = unsafe { row::sum::<S, T>(x) };
+            let centre = T::from_f64(sum / x.len() as f64);
+            // SAFETY: as above.
+            let sums = unsafe { row::distances::<S, T>(x, centre) };
+            all = all.merge(Moments::about(centre.to_f64(), x.len(), sums));
+        }
+        all
+    }
+
+    #[inline(always)]
+    fn merge(self, other: Moments) -> Moments {
+        if self.count == 0.0 {
+            return other;
+        }
+        let count = self.count + other.count;
+        let (apart, share) = (other.mean - self.mean, other.count / count);
+        Moments { count, mean: self.mean + apart * share, squares: self.squares + other.squares + apart * apart * self.count * share }
+    }
+
+    /// The biased variance; 0 of no numbers.
+    fn variance(self) -> f64 {
+        if self.count == 0.0 { 0.0 } else { self.squares / self.count }
+    }
+}
+
+/// A weight or bias of this shape, dense; `fill` everywhere if there is none.
+fn parameter(op: &'static str, what: &str, value: Option<&Array>, fill: f64, x: &Array, dims: &[usize]) -> Result<Array> {
+    let Some(value) = value else { return Array::full(dims, fill, x.dtype()) };
+    same_dtype(op, x, value)?;
+    expect_shape(op, what, value, dims)?;
+    value.contiguous()
+}
+
+fn expect_eps(op: &'static str, eps: f64) -> Result<()> {
+    if eps >= 0.0 { Ok(()) } else { Err(Error::value(op, format!("eps is {eps}, expected a number of at least 0"))) }
+}
