@@ -37,9 +37,9 @@ pub enum Error {
         /// What the panic said.
         message: String,
     },
-    /// An error of the tensor core.
+    /// An error of an operation on tensors.
     #[error(transparent)]
-    Core(#[from] chainrule_core::Error),
+    Tensor(#[from] chainrule_autograd::Error),
     /// An error of a user's own data set or transform; see [`Error::other`].
     #[error(transparent)]
     Other(Box<dyn std::error::Error + Send + Sync>),
@@ -69,5 +69,11 @@ impl Error {
     #[cold]
     pub(crate) fn value(op: &'static str, message: impl Into<String>) -> Error {
         Error::Value { op, message: message.into() }
+    }
+}
+
+impl From<chainrule_core::Error> for Error {
+    fn from(error: chainrule_core::Error) -> Error {
+        Error::Tensor(error.into())
     }
 }

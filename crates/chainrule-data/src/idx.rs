@@ -8,7 +8,7 @@
 //! Source: "The MNIST database of handwritten digits", section "The IDX file format", by Y. LeCun, C. Cortes and C. Burges.
 
 use crate::error::{Error, Result};
-use chainrule_core::{Array, Element, Shape};
+use chainrule_autograd::{Array, Element, Shape, Tensor};
 use flate2::bufread::MultiGzDecoder;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
@@ -19,7 +19,7 @@ use std::path::Path;
 /// Unsigned bytes stay `u8`; i8, i16 and i32 become `i64`; f32 and f64 stay.
 /// Memory grows with what the file really holds, never by what its header promises.
 /// ```
-/// use chainrule_core::DType;
+/// use chainrule_autograd::DType;
 /// # let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/mnist/t10k-images-idx3-ubyte.gz");
 /// let images = chainrule_data::read_idx(path)?;
 /// assert_eq!((images.dims(), images.dtype()), (&[10_000, 28, 28][..], DType::U8));
@@ -28,22 +28,22 @@ use std::path::Path;
 ///
 /// # Errors
 /// A file that cannot be read; that is no IDX file; that holds fewer or more elements than its header says; a gzip stream cut short or corrupt; no memory.
-pub fn read_idx(path: impl AsRef<Path>) -> Result<Array> {
-    Idx::open(path.as_ref())?.into_array()
+pub fn read_idx(path: impl AsRef<Path>) -> Result<Tensor> {
+    Idx::open(path.as_ref())?.into_tensor()
 }
 
 /// Reads IDX from any source of bytes, plain or gzip; `name` stands for the file in error messages.
 /// ```
 /// let bytes = [0, 0, 0x0B, 1, 0, 0, 0, 2, 0x01, 0x00, 0xFF, 0xFF];
-/// let array = chainrule_data::read_idx_from(&bytes[..], "two numbers")?;
-/// assert_eq!(array.to_vec::<i64>()?, [256, -1]);
+/// let numbers = chainrule_data::read_idx_from(&bytes[..], "two numbers")?;
+/// assert_eq!(numbers.to_vec::<i64>()?, [256, -1]);
 /// # Ok::<(), chainrule_data::Error>(())
 /// ```
 ///
 /// # Errors
 /// As [`read_idx`].
-pub fn read_idx_from(source: impl Read, name: &str) -> Result<Array> {
-    Idx::detect(BufReader::new(source), Path::new(name))?.into_array()
+pub fn read_idx_from(source: impl Read, name: &str) -> Result<Tensor> {
+    Idx::detect(BufReader::new(source), Path::new(name))?.into_tensor()
 }
 
 /// The element types of the format.
@@ -141,9 +141,9 @@ impl Idx {
         Ok(Idx { kind, shape, bytes })
     }
 
-    fn into_array(self) -> Result<Array> {
+    fn into_tensor(self) -> Result<Tensor> {
         match self.kind {
-            Kind::U8 => Ok(Array::from_slice(&self.bytes, &self.shape)?),
+            Kind::U8 => Ok(Tensor::from_slice(&self.bytes, &self.shape)?),
             Kind::I8 => self.convert(|b| i8::from_be_bytes(b) as i64),
             Kind::I16 => self.convert(|b| i16::from_be_bytes(b) as i64),
             Kind::I32 => self.convert(|b| i32::from_be_bytes(b) as i64),
@@ -152,12 +152,12 @@ impl Idx {
         }
     }
 
-    fn convert<const SIZE: usize, T: Element>(&self, value: impl Fn([u8; SIZE]) -> T) -> Result<Array> {
+    fn convert<const SIZE: usize, T: Element>(&self, value: impl Fn([u8; SIZE]) -> T) -> Result<Tensor> {
         let mut array = Array::zeros(&self.shape, T::DTYPE)?;
         for (x, &bytes) in array.as_mut_slice()?.iter_mut().zip(self.bytes.as_chunks().0) {
             *x = value(bytes);
         }
-        Ok(array)
+        Ok(array.into())
     }
 }
 

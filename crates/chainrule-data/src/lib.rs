@@ -2,7 +2,7 @@
 //!
 //! A [`Dataset`] makes a batch from indices, a [`Loader`] says which indices make up an epoch and in what order, and can make batches ahead on a thread of its own.
 //! ```
-//! use chainrule_core::Rng;
+//! use chainrule_autograd::Rng;
 //! use chainrule_data::{Loader, Mnist};
 //! # let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/mnist");
 //! let digits = Mnist::load(folder)?;

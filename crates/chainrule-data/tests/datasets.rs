@@ -1,14 +1,14 @@
 //! Data sets in memory and made of others.
 
-use chainrule_core::{Array, DType, Rng};
+use chainrule_autograd::{DType, Rng, Tensor};
 use chainrule_data::{Dataset, Error, Subset, TensorDataset};
 use std::sync::Arc;
 
 fn numbered(len: usize) -> TensorDataset<1> {
-    TensorDataset::new([Array::from_index(&[len], DType::I64, |i| i as f64).unwrap()]).unwrap()
+    TensorDataset::new([Tensor::arange(0.0, len as f64, 1.0, DType::I64).unwrap()]).unwrap()
 }
 
-fn all(data: &impl Dataset<Batch = [Array; 1]>) -> Vec<i64> {
+fn all(data: &impl Dataset<Batch = [Tensor; 1]>) -> Vec<i64> {
     let indices: Vec<usize> = (0..data.len()).collect();
     let [numbers] = data.batch(&indices, &mut Rng::seeded(0)).unwrap();
     numbers.to_vec::<i64>().unwrap()
@@ -16,8 +16,8 @@ fn all(data: &impl Dataset<Batch = [Array; 1]>) -> Vec<i64> {
 
 #[test]
 fn tensors_of_any_type_and_layout_are_gathered() {
-    let bytes = Array::from_slice(&[1u8, 2, 3, 4, 5, 6], &[2, 3]).unwrap().transpose(0, 1).unwrap();
-    let floats = Array::from_index(&[3, 2, 2], DType::F64, |i| i as f64).unwrap();
+    let bytes = Tensor::from_slice(&[1u8, 2, 3, 4, 5, 6], &[2, 3]).unwrap().transpose(0, 1).unwrap();
+    let floats = Tensor::arange(0.0, 12.0, 1.0, DType::F64).unwrap().reshape(&[3, 2, 2]).unwrap();
     let data = TensorDataset::new([bytes, floats]).unwrap();
     let [bytes, floats] = data.batch(&[2, 2, 0], &mut Rng::seeded(0)).unwrap();
     assert_eq!((bytes.dims(), bytes.to_vec::<u8>().unwrap()), (&[3, 2][..], vec![3, 6, 3, 6, 1, 4]));
@@ -30,7 +30,7 @@ fn tensors_of_any_type_and_layout_are_gathered() {
 
 #[test]
 fn tensors_that_do_not_fit_are_refused() {
-    let zeros = |dims: &[usize]| Array::zeros(dims, DType::F32).unwrap();
+    let zeros = |dims: &[usize]| Tensor::zeros(dims, DType::F32).unwrap();
     let error = TensorDataset::new([zeros(&[3, 2]), zeros(&[2, 3])]).unwrap_err().to_string();
     assert!(error.contains("tensor 1") && error.contains("[2, 3]") && error.contains("[3, ..]"), "{error}");
     assert!(TensorDataset::new([zeros(&[3]), zeros(&[])]).is_err());
@@ -72,13 +72,13 @@ fn transforms_are_chained_and_their_errors_handed_over() {
     let (x, noise) = data.batch(&[3, 1], &mut Rng::seeded(9)).unwrap();
     assert_eq!((x.to_vec::<f32>().unwrap(), noise), (vec![3.0, 1.0], Rng::seeded(9).uniform()));
     let wrong = numbered(4).map(|[x], _| Ok(x.reshape(&[3, 3])?));
-    assert!(matches!(wrong.batch(&[0], &mut Rng::seeded(0)), Err(Error::Core(_))));
+    assert!(matches!(wrong.batch(&[0], &mut Rng::seeded(0)), Err(Error::Tensor(_))));
     let own = numbered(4).map(|_, _| Err::<(), _>(Error::other(std::io::Error::other("the disk is gone"))));
     assert_eq!(own.batch(&[0], &mut Rng::seeded(0)).unwrap_err().to_string(), "the disk is gone");
 }
 
 #[test]
 fn a_shared_data_set_of_unknown_type_is_one_too() {
-    let shared: Arc<dyn Dataset<Batch = [Array; 1]>> = Arc::new(numbered(3));
+    let shared: Arc<dyn Dataset<Batch = [Tensor; 1]>> = Arc::new(numbered(3));
     assert_eq!(all(&shared), [0, 1, 2]);
 }

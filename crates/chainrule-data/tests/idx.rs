@@ -1,6 +1,6 @@
 //! The IDX reader: every element type, and every way in which a file can be wrong.
 
-use chainrule_core::{Array, DType};
+use chainrule_autograd::{DType, Tensor};
 use chainrule_data::{Error, read_idx, read_idx_from};
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -21,7 +21,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn read(bytes: &[u8]) -> Result<Array, Error> {
+fn read(bytes: &[u8]) -> Result<Tensor, Error> {
     read_idx_from(bytes, "digits.idx")
 }
 

@@ -1,6 +1,6 @@
 //! Laws of the loader, each with and without a thread that makes batches ahead.
 
-use chainrule_core::Rng;
+use chainrule_autograd::Rng;
 use chainrule_data::{Dataset, Error, Loader, Result};
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};

@@ -2,7 +2,7 @@
 
 use super::Dataset;
 use crate::error::Result;
-use chainrule_core::Rng;
+use chainrule_autograd::Rng;
 
 /// A data set with a transform on its batches: made by [`Dataset::map`].
 #[derive(Clone, Debug)]

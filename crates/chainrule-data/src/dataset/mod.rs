@@ -9,27 +9,27 @@ pub use subset::Subset;
 pub use tensors::TensorDataset;
 
 use crate::error::{Error, Result};
-use chainrule_core::Rng;
+use chainrule_autograd::Rng;
 use std::sync::Arc;
 
 /// Samples numbered from 0, and how a batch is made of some of them.
 ///
 /// ```
-/// use chainrule_core::{Array, Rng};
+/// use chainrule_autograd::{Rng, Tensor};
 /// use chainrule_data::{Dataset, Loader, Result};
 ///
 /// /// Points on the parabola y = x², with noise on y.
 /// struct Parabola;
 ///
 /// impl Dataset for Parabola {
-///     type Batch = (Array, Array);
+///     type Batch = (Tensor, Tensor);
 ///     fn len(&self) -> usize {
 ///         100
 ///     }
-///     fn batch(&self, indices: &[usize], rng: &mut Rng) -> Result<(Array, Array)> {
+///     fn batch(&self, indices: &[usize], rng: &mut Rng) -> Result<(Tensor, Tensor)> {
 ///         let x: Vec<f32> = indices.iter().map(|&i| i as f32 / 100.0).collect();
 ///         let y: Vec<f32> = x.iter().map(|x| x * x + 0.01 * rng.normal() as f32).collect();
-///         Ok((Array::from_slice(&x, &[x.len(), 1])?, Array::from_slice(&y, &[y.len(), 1])?))
+///         Ok((Tensor::from_slice(&x, &[x.len(), 1])?, Tensor::from_slice(&y, &[y.len(), 1])?))
 ///     }
 /// }
 ///
@@ -60,9 +60,9 @@ pub trait Dataset: Send + Sync {
 
     /// The samples at `indices`, numbered anew in this order; an index may come more than once.
     /// ```
-    /// use chainrule_core::Array;
+    /// use chainrule_autograd::Tensor;
     /// use chainrule_data::{Dataset, TensorDataset};
-    /// let letters = TensorDataset::new([Array::from_slice(b"abcd", &[4])?])?;
+    /// let letters = TensorDataset::new([Tensor::from_slice(b"abcd", &[4])?])?;
     /// assert_eq!(letters.subset([3, 0, 0])?.len(), 3);
     /// # Ok::<(), chainrule_data::Error>(())
     /// ```
@@ -78,9 +78,9 @@ pub trait Dataset: Send + Sync {
 
     /// Parts of these lengths, each sample in one of them by chance. The same seed gives the same parts.
     /// ```
-    /// use chainrule_core::Array;
+    /// use chainrule_autograd::Tensor;
     /// use chainrule_data::{Dataset, TensorDataset};
-    /// let letters = TensorDataset::new([Array::from_slice(b"abcdefghij", &[10])?])?;
+    /// let letters = TensorDataset::new([Tensor::from_slice(b"abcdefghij", &[10])?])?;
     /// let [train, validation] = letters.random_split([8, 2], 42)?;
     /// assert_eq!((train.len(), validation.len()), (8, 2));
     /// # Ok::<(), chainrule_data::Error>(())
@@ -97,9 +97,9 @@ pub trait Dataset: Send + Sync {
 
     /// This data set with every batch passed through `transform`, which may use the batch's random numbers.
     /// ```
-    /// use chainrule_core::{Array, DType, Rng};
+    /// use chainrule_autograd::{DType, Rng, Tensor};
     /// use chainrule_data::{Dataset, TensorDataset};
-    /// let bytes = TensorDataset::new([Array::from_slice(&[1u8, 2, 3], &[3])?])?;
+    /// let bytes = TensorDataset::new([Tensor::from_slice(&[1u8, 2, 3], &[3])?])?;
     /// let floats = bytes.map(|[x], _| Ok(x.cast(DType::F32)?));
     /// assert_eq!(floats.batch(&[2], &mut Rng::seeded(0))?.to_vec::<f32>()?, [3.0]);
     /// # Ok::<(), chainrule_data::Error>(())

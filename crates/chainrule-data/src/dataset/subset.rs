@@ -2,7 +2,7 @@
 
 use super::{Dataset, check_indices};
 use crate::error::{Error, Result};
-use chainrule_core::Rng;
+use chainrule_autograd::Rng;
 use std::sync::Arc;
 
 /// Some samples of a data set, numbered anew: made by [`Dataset::subset`] and [`Dataset::random_split`]. Clones share the data set.

@@ -2,7 +2,7 @@
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use chainrule_core::Rng;
+use chainrule_autograd::Rng;
 use std::any::Any;
 use std::iter::FusedIterator;
 use std::panic::{AssertUnwindSafe, catch_unwind};

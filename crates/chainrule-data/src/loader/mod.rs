@@ -6,16 +6,16 @@ pub use epoch::Epoch;
 
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
-use chainrule_core::Rng;
+use chainrule_autograd::Rng;
 use std::sync::Arc;
 
 /// Batches of a data set, an epoch at a time (PyTorch's `DataLoader`). Clones share the data set.
 ///
 /// An epoch is shuffled unless told otherwise, comes whole unless told otherwise, and is made on the caller's thread unless told otherwise.
 /// ```
-/// use chainrule_core::{Array, Rng};
+/// use chainrule_autograd::{Rng, Tensor};
 /// use chainrule_data::{Loader, TensorDataset};
-/// let numbers = TensorDataset::new([Array::from_slice(&[0i64, 1, 2, 3, 4, 5, 6], &[7])?])?;
+/// let numbers = TensorDataset::new([Tensor::from_slice(&[0i64, 1, 2, 3, 4, 5, 6], &[7])?])?;
 /// let loader = Loader::new(numbers, 3)?.prefetch(2);
 ///
 /// let mut rng = Rng::seeded(0);
