@@ -29,7 +29,7 @@ pub(crate) fn backward(op: &'static str, recorder: &Arc<Recorder>, root: Option<
     let mut scan = Scan { recorder, recording, release };
     let mut gradients = Gradients::with_updates(updates);
     let mut slots = Slots::new(root.index() + 1);
-    slots.put(root.index(), Tensor::off(seed));
+    slots.put(root.index(), Some(Tensor::off(seed)));
     let mut out = Vec::new();
     for i in (0..=root.index()).rev() {
         if let Some(grad) = slots.take(i) {
@@ -59,7 +59,7 @@ pub(crate) fn gradients_of(recorder: &Arc<Recorder>, root: Option<NodeId>, seed:
     let scan = Scan { recorder, recording, release: false };
     let wanted = leading_to(&scan.recording, root, &targets);
     let mut slots = Slots::new(root.index() + 1);
-    slots.put(root.index(), Tensor::on(seed, recorder, None, recorder.training));
+    slots.put(root.index(), Some(Tensor::on(seed, recorder, None, recorder.training)));
     let mut found: Vec<Option<Tensor>> = targets.iter().map(|_| None).collect();
     let mut out = Vec::new();
     for i in (0..=root.index()).rev().filter(|&i| wanted[i]) {
@@ -97,27 +97,30 @@ fn step(pass: &Pass, slots: &mut Slots, out: &mut Vec<Option<Tensor>>) -> Result
     out.resize_with(node.inputs as usize, || None);
     rule(pass, out)?;
     for (i, gradient) in out.iter_mut().enumerate() {
-        let (Some(source), true) = (pass.source(i), pass.needs(i)) else { continue };
-        let lost =
-            Error::NotDifferentiable { op: node.name, reason: "its rule returned no gradient for an input that needs one; detach the input if that is meant" };
-        let gradient = gradient.take().ok_or(lost)?;
-        slots.add(source.index(), fit(pass, i, source, gradient)?, pass.recorded())?;
+        let Some(source) = pass.source(i).filter(|_| pass.needs(i)) else { continue };
+        fit(pass, i, source, gradient)?;
+        slots.add(source.index(), gradient, pass.recorded())?;
     }
     Ok(())
 }
 
 /// Checks a gradient against its input; the one place where broadcasting is undone.
-fn fit(pass: &Pass, i: usize, source: NodeId, gradient: Tensor) -> Result<Tensor> {
+fn fit(pass: &Pass, i: usize, source: NodeId, slot: &mut Option<Tensor>) -> Result<()> {
     let (node, input) = (&pass.recording.nodes[pass.id.index()], &pass.recording.nodes[source.index()]);
+    let lost = |reason| Error::NotDifferentiable { op: node.name, reason };
+    let Some(gradient) = slot else {
+        return Err(lost("its rule returned no gradient for an input that needs one; detach the input if that is meant"));
+    };
     if gradient.is_on_tape() != pass.recorded() {
         let reason = "its rule computes with arrays, so it has no second derivative; write the rule in operations on the pass's tensors";
-        return Err(if pass.recorded() { Error::NotDifferentiable { op: node.name, reason } } else { Error::Captured { op: node.name } });
+        return Err(if pass.recorded() { lost(reason) } else { Error::Captured { op: node.name } });
     }
-    if *gradient.shape() == input.shape && gradient.dtype() == input.dtype {
-        return Ok(gradient);
+    if gradient.dims() == input.shape.dims() && gradient.dtype() == input.dtype {
+        return Ok(());
     }
     if node.broadcasts && gradient.dtype() == input.dtype {
-        return gradient.sum_to(input.shape.dims());
+        *slot = Some(gradient.sum_to(input.shape.dims())?);
+        return Ok(());
     }
     let (got, expected) = (format!("{} {:?}", gradient.dtype(), gradient.shape()), format!("{} {:?}", input.dtype, input.shape));
     Err(Error::Gradient { op: node.name, input: i, got, expected })
@@ -145,20 +148,25 @@ impl Slots {
         self.tensors[place as usize].take()
     }
 
-    fn put(&mut self, node: usize, gradient: Tensor) {
+    fn put(&mut self, node: usize, gradient: Option<Tensor>) {
         let place = self.free.pop().unwrap_or_else(|| {
             self.tensors.push(None);
             self.tensors.len() as u32 - 1
         });
-        self.tensors[place as usize] = Some(gradient);
+        self.tensors[place as usize] = gradient;
         self.places[node] = place;
     }
 
-    fn add(&mut self, node: usize, gradient: Tensor, recorded: bool) -> Result<()> {
-        let sum = match self.take(node) {
-            None => gradient,
-            Some(earlier) if recorded => earlier.add(&gradient)?,
-            Some(earlier) => Tensor::off(add_into(earlier.array, gradient.array)?),
+    /// Adds a gradient to the node's.
+    fn add(&mut self, node: usize, gradient: &mut Option<Tensor>, recorded: bool) -> Result<()> {
+        if self.places[node] == 0 {
+            self.put(node, gradient.take());
+            return Ok(());
+        }
+        let sum = match (self.take(node), gradient.take()) {
+            (Some(earlier), Some(gradient)) if recorded => Some(earlier.add(&gradient)?),
+            (Some(earlier), Some(gradient)) => Some(Tensor::off(add_into(earlier.array, gradient.array)?)),
+            (earlier, gradient) => earlier.or(gradient),
         };
         self.put(node, sum);
         Ok(())

@@ -12,6 +12,13 @@ fn unary(op: Unary, x: &Tensor) -> Result<Tensor> {
         Kept::Output => Keep::OUTPUT,
     };
     Tensor::record(op.name(), [x], keep, elementwise::unary(op, &x.array)?, move |pass| {
+        if !pass.recorded() {
+            let kept = match op.keeps() {
+                Kept::Input => pass.input_array(0)?,
+                Kept::Output => pass.output_array()?,
+            };
+            return Ok([Some(elementwise::unary_backward(op, &pass.grad().array, kept)?.into())]);
+        }
         let kept = match op.keeps() {
             Kept::Input => pass.input(0)?,
             Kept::Output => pass.output()?,
