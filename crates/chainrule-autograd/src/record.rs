@@ -28,6 +28,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Inputs of two tapes; an input computed from trainable parameters off the tape beside one on it.
+    #[inline]
     pub fn record<const N: usize>(
         name: &'static str,
         inputs: [&Tensor; N],
@@ -84,6 +85,7 @@ impl Tensor {
     }
 
     /// The same as [`record`](Tensor::record) for operations whose inputs broadcast: gradients come in the output's shape and are summed to the inputs' shapes.
+    #[inline]
     pub(crate) fn record_broadcast<const N: usize>(
         name: &'static str,
         inputs: [&Tensor; N],
@@ -112,6 +114,7 @@ struct Meeting<'a> {
     trainable_off: bool,
 }
 
+#[inline]
 fn meet<'a>(name: &'static str, inputs: &[&'a Tensor]) -> Result<Meeting<'a>> {
     let mut meeting = Meeting { recorder: None, training: true, needs_gradient: false, trainable_off: false };
     for input in inputs {
@@ -133,7 +136,7 @@ fn meet<'a>(name: &'static str, inputs: &[&'a Tensor]) -> Result<Meeting<'a>> {
     Ok(meeting)
 }
 
-#[inline]
+#[inline(always)]
 fn enter(name: &'static str, inputs: &[&Tensor], keep: Keep, broadcasts: bool, output: Array, rule: impl FnOnce() -> Rule) -> Result<Tensor> {
     let Meeting { recorder, training, needs_gradient, trainable_off } = meet(name, inputs)?;
     let float = output.dtype().is_float();

@@ -223,6 +223,7 @@ impl State {
         if self.is_closed() || !value.dtype().is_float() { None } else { self.push(name, &[], Keep::NONE, false, value, kind) }
     }
 
+    #[inline]
     fn push(&mut self, name: &'static str, inputs: &[&Tensor], keep: Keep, broadcasts: bool, output: &Array, kind: Kind) -> Option<NodeId> {
         let id = NodeId::new(self.base[0] + self.recording.nodes.len())?;
         let there = if inputs.len() < 31 { (1 << inputs.len()) - 1 } else { Keep::INPUTS.0 };

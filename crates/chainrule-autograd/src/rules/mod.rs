@@ -14,6 +14,7 @@ mod index;
 mod join;
 mod losses;
 mod matmul;
+mod norm;
 mod pad;
 mod pool;
 mod reduce;

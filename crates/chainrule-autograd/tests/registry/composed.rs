@@ -35,4 +35,21 @@ pub fn add(cases: &mut Cases) {
     cases.add("cosine_similarity", vec![numbers(&[2, 3]), others(&[2, 3])], |x| x[0].cosine_similarity(&x[1], 1, 1e-8));
     cases.add("triplet_margin", vec![numbers(&[2, 3]), others(&[2, 3]), positive(&[2, 3])], |x| x[0].triplet_margin(&x[1], &x[2], 1.0));
     cases.add("hinge_embedding", vec![apart(&[4]), integers(&[1, -1, -1, 1], &[4])], |x| x[0].hinge_embedding(&x[1].cast(x[0].dtype())?, 1.1));
+    for dims in [&[4usize, 3][..], &[2, 3, 2, 2], &[3, 3, 4]] {
+        let parameters = || vec![numbers(dims), positive(&[3]), others(&[3])];
+        cases.add(format!("batch_norm {dims:?}"), parameters(), |x| Ok(x[0].batch_norm(Some(&x[1]), Some(&x[2]), 1e-3)?.0));
+        cases.add(format!("batch_norm without parameters {dims:?}"), parameters(), |x| Ok(x[0].batch_norm(None, None, 1e-3)?.0));
+        cases.add(format!("batch_norm with bias only {dims:?}"), parameters(), |x| Ok(x[0].batch_norm(None, Some(&x[2]), 1e-3)?.0));
+        let (mean, variance) = (numbers(&[3]).into_array(), positive(&[3]).into_array());
+        let (m, v) = (mean.clone(), variance.clone());
+        cases.add(format!("batch_norm_inference {dims:?}"), parameters(), move |x| x[0].batch_norm_inference(&mean, &variance, Some(&x[1]), Some(&x[2]), 1e-3));
+        cases.add(format!("batch_norm_inference without parameters {dims:?}"), parameters(), move |x| x[0].batch_norm_inference(&m, &v, None, None, 1e-3));
+    }
+    for (dimensions, shape) in [(1, &[6usize][..]), (2, &[4, 6]), (3, &[2, 4, 6])] {
+        let parameters = || vec![numbers(&[2, 4, 6]), positive(shape), others(shape)];
+        cases.add(format!("layer_norm {dimensions}"), parameters(), move |x| x[0].layer_norm(dimensions, Some(&x[1]), Some(&x[2]), 1e-3));
+        cases.add(format!("layer_norm without parameters {dimensions}"), parameters(), move |x| x[0].layer_norm(dimensions, None, None, 1e-3));
+        cases.add(format!("layer_norm with bias only {dimensions}"), parameters(), move |x| x[0].layer_norm(dimensions, None, Some(&x[2]), 1e-3));
+    }
+    cases.add("layer_norm of no rows", vec![numbers(&[0, 3]), positive(&[3])], |x| x[0].layer_norm(1, Some(&x[1]), None, 1e-3));
 }
