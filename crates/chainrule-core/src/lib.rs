@@ -3,6 +3,8 @@
 //! Functions in [`ops`] take arrays and return arrays, forward and backward in pairs; they know nothing of tapes.
 //! All `unsafe` code of the library stands in this crate.
 
+#![allow(clippy::unnecessary_cast)] // bodies are compiled for f32 and f64 alike
+
 pub mod array;
 pub(crate) mod convolution;
 pub mod device;

@@ -67,4 +67,38 @@ impl Axis {
     pub fn taps(self, pass: usize) -> impl Iterator<Item = (usize, usize)> {
         (0..self.kernel).filter_map(move |k| self.place(pass, k).map(|place| (k, (place + self.lead) as usize)))
     }
+
+    /// The taps through which an output of a pass (counted within the pass) reads the source rather than padding.
+    pub fn taps_inside(self, pass: usize, output: usize) -> impl Iterator<Item = (usize, usize)> {
+        self.taps(pass).filter(move |&(_, at)| self.is_inside(at, output))
+    }
+
+    /// Whether the output reads the source, not padding, at a place of the buffer counted from the pass's first output.
+    pub fn is_inside(&self, at: usize, output: usize) -> bool {
+        let place = (at + output * self.step()) as isize - self.lead;
+        place >= 0 && place < self.source as isize
+    }
+
+    /// The end of the run of outputs from `output` on that have the same taps inside.
+    pub fn run(self, pass: usize, output: usize) -> usize {
+        let same = |&next: &usize| self.taps_inside(pass, next).eq(self.taps_inside(pass, output));
+        (output + 1..self.count(pass)).take_while(same).last().unwrap_or(output) + 1
+    }
+
+    /// The part of all taps of all outputs that is inside.
+    pub fn share_inside(self) -> f64 {
+        let (mut inside, mut all) = (0, 0);
+        for pass in 0..self.passes() {
+            let count = self.count(pass);
+            for (_, at) in self.taps(pass) {
+                // Outputs `first..end` read places `0..source` of the source.
+                let before = self.lead - at as isize;
+                let first = (before.max(0) as usize).div_ceil(self.step()).min(count);
+                let end = ((before + self.source as isize).max(0) as usize).div_ceil(self.step()).min(count);
+                inside += end - first.min(end);
+                all += count;
+            }
+        }
+        inside as f64 / (all as f64).max(1.0)
+    }
 }

@@ -73,10 +73,26 @@ unsafe fn copy<V: Vector>(from: *const V::Element, to: *mut V::Element, count: u
     }
 }
 
+/// Copies `count` numbers, every second of `from`.
+#[inline(always)]
+unsafe fn copy_alternate<V: Vector>(from: *const V::Element, to: *mut V::Element, count: usize) {
+    let mut at = 0;
+    // SAFETY: the caller's pointers are valid for `count` elements; `load_alternate` reads none between the last of its lanes and the next.
+    unsafe {
+        while at + V::LANES <= count {
+            V::load_alternate(from.add(2 * at)).store(to.add(at));
+            at += V::LANES;
+        }
+        for at in at..count {
+            *to.add(at) = *from.add(2 * at);
+        }
+    }
+}
+
 impl Layout {
     /// Fills `channels` planes of the buffer from `images` images, starting at row `first` of the (split) buffer rows.
     ///
-    /// `used` says which split planes are read at all.
+    /// Of the split planes only `phases` are filled.
     ///
     /// # Safety
     /// `from` must hold the channels and images, `to` must have room for `channels · self.plane` elements.
@@ -88,7 +104,7 @@ impl Layout {
         channels: usize,
         images: usize,
         first: usize,
-        used: impl Fn(usize, usize) -> bool,
+        phases: &[[usize; 2]],
     ) {
         // SAFETY: the caller's promise; every place below lies inside its plane by the layout's distances.
         unsafe {
@@ -101,15 +117,13 @@ impl Layout {
                     self.fill_images::<T, V>(from, to, images, first);
                     continue;
                 }
-                for (a, b) in (0..self.split[0]).flat_map(|a| (0..self.split[1]).map(move |b| (a, b))) {
-                    if used(a, b) {
-                        let to = to.add((a * self.split[1] + b) * self.phase);
-                        for image in 0..images {
-                            self.fill_rows::<T, V>(from.start.add(image * from.image), to.add(image * self.image), first, a, b);
-                        }
-                        let end = images * self.image;
-                        zero(to.add(end), self.phase - end, none);
+                for &[a, b] in phases {
+                    let to = to.add((a * self.split[1] + b) * self.phase);
+                    for image in 0..images {
+                        self.fill_rows::<T, V>(from.start.add(image * from.image), to.add(image * self.image), first, a, b);
                     }
+                    let end = images * self.image;
+                    zero(to.add(end), self.phase - end, none);
                 }
                 let end = self.split[0] * self.split[1] * self.phase;
                 zero(to.add(end), self.plane - end, none);
@@ -137,12 +151,10 @@ impl Layout {
                 }
                 let from = from.add(source as usize * self.source[1]).offset((left * split) as isize - before);
                 zero(to, left, none);
-                if split == 1 {
-                    copy::<V>(from, to.add(left), right - left);
-                } else {
-                    for column in left..right {
-                        *to.add(column) = *from.add((column - left) * split);
-                    }
+                match split {
+                    1 => copy::<V>(from, to.add(left), right - left),
+                    2 => copy_alternate::<V>(from, to.add(left), right - left),
+                    _ => (left..right).for_each(|column| *to.add(column) = *from.add((column - left) * split)),
                 }
                 zero(to.add(right), self.pitch - right, none);
             }

@@ -7,16 +7,19 @@
 
 mod axis;
 mod correlation;
+mod dot_products;
 mod layout;
+mod outer_products;
 mod plan;
 mod scratch;
 #[cfg(test)]
 mod tests;
-mod weight_gradient;
 
 use crate::simd::{Kernel, Simd, Vector};
 use axis::Axis;
 use correlation::Correlation;
+use dot_products::DotProducts;
+use outer_products::OuterProducts;
 use plan::{Plan, Sizes};
 
 /// The sizes of a convolution.
@@ -100,7 +103,7 @@ pub(crate) fn forward<T: Number>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[
     if g.is_empty() {
         return bias_only(&g, bias, relu, y);
     }
-    let plan = Plan::new(g.sizes(), g.axes(), lanes::<T>());
+    let plan = Plan::new(g.sizes(), g.axes(), lanes::<T>(), true);
     Correlation { plan: &plan, source: x, weights: w, bias, relu }.run(y);
 }
 
@@ -112,7 +115,7 @@ pub(crate) fn input_gradient<T: Number>(g: &Geometry, dy: &[T], w: &[T], dx: &mu
     }
     let Sizes { batch, groups, channels, outputs, output_weights, channel_weights } = g.sizes();
     let sizes = Sizes { batch, groups, channels: outputs, outputs: channels, output_weights: channel_weights, channel_weights: output_weights };
-    let plan = Plan::new(sizes, g.axes().map(Axis::transpose), lanes::<T>());
+    let plan = Plan::new(sizes, g.axes().map(Axis::transpose), lanes::<T>(), true);
     Correlation { plan: &plan, source: dy, weights: w, bias: None, relu: false }.run(dx);
 }
 
@@ -122,8 +125,12 @@ pub(crate) fn weight_gradient<T: Number>(g: &Geometry, x: &[T], dy: &[T], dw: &m
     if g.is_empty() {
         return dw.fill(T::default());
     }
-    let plan = Plan::new(g.sizes(), g.axes(), lanes::<T>());
-    weight_gradient::WeightGradient { plan: &plan, x, dy }.run(dw);
+    let lanes = lanes::<T>();
+    if g.in_channels / g.groups >= 8 && 2 * (g.out_channels / g.groups) > lanes {
+        return OuterProducts::new(&g, x, dy, lanes).run(dw);
+    }
+    let plan = Plan::new(g.sizes(), g.axes(), lanes, false);
+    DotProducts { plan: &plan, x, dy }.run(dw);
 }
 
 /// The output of a convolution over nothing.

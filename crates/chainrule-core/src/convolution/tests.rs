@@ -34,17 +34,17 @@ fn awkward(random: &mut Random) -> Geometry {
     loop {
         let groups = [1, 1, 1, 2, 3, 5][random.below(6)];
         let batch = [1, 1, 2, 3, 5, 8, 16, 17, 19][random.below(9)];
-        let channels = [1, 1, 2, 3, 4, 7, 9][random.below(7)];
+        let channels = [1, 1, 2, 3, 4, 7, 9, 17][random.below(8)];
         let outputs = [1, 1, 2, 3, 5, 6, 8, 9, 13, 19][random.below(10)];
         let axis = |random: &mut Random| {
             let kernel = [1, 1, 2, 3, 3, 5, 7][random.below(7)];
             [kernel, 1 + [0, 0, 0, 1, 2, 4][random.below(6)], random.below(kernel + 3), 1 + [0, 0, 1, 2][random.below(4)]]
         };
         let image = [channels * groups, 1 + random.below(21), 1 + random.below(37)];
-        if let Some(g) = geometry(batch, image, outputs * groups, [axis(random), axis(random)], groups) {
-            if g.batch * g.out_channels * g.out_pixels() * g.in_channels / groups * g.kernel[0] * g.kernel[1] < 3_000_000 {
-                return g;
-            }
+        let g = geometry(batch, image, outputs * groups, [axis(random), axis(random)], groups);
+        let products = |g: &Geometry| g.batch * g.out_pixels() * g.weights();
+        if let Some(g) = g.filter(|g| products(g) < 3_000_000) {
+            return g;
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Copies of parts of A and B in the order in which the micro-kernel reads them.
 
 use super::{Matrix, Number};
-use crate::simd::{Kernel, Simd, Vector};
+use crate::simd::{Kernel, Simd, Vector, transposed};
 use std::cell::Cell;
 
 /// A cache line, which aligns the buffer.
@@ -140,7 +140,7 @@ unsafe fn turned<T: Number, V: Vector<Element = T>, const LANES: usize>(b: Matri
             for (j, line) in lines.iter_mut().enumerate() {
                 *line = V::load(b.at(p, j));
             }
-            for (i, row) in transpose(lines).into_iter().enumerate() {
+            for (i, row) in transposed(lines).into_iter().enumerate() {
                 row.store(to.add((p + i) * width));
             }
         }
@@ -150,7 +150,7 @@ unsafe fn turned<T: Number, V: Vector<Element = T>, const LANES: usize>(b: Matri
             for (j, line) in lines.iter_mut().enumerate().take(count) {
                 *line = V::load_first(b.at(p, j), depth);
             }
-            for (i, row) in transpose(lines).into_iter().enumerate().take(depth) {
+            for (i, row) in transposed(lines).into_iter().enumerate().take(depth) {
                 row.store(to.add((p + i) * width));
             }
         }
@@ -166,23 +166,4 @@ unsafe fn scattered<T: Number, V: Vector<Element = T>>(b: Matrix<T>, k: usize, c
             unsafe { *to.add(p * width + j) = if j < count { *b.at(p, j) } else { T::zero() } };
         }
     }
-}
-
-/// The transpose of a square: after log₂ N rounds of zipping the registers of one half with those of the other, register i holds lane i of all.
-///
-/// # Safety
-/// The level of V must be checked, and N must be its number of lanes.
-#[inline(always)]
-unsafe fn transpose<V: Vector, const N: usize>(mut square: [V; N]) -> [V; N] {
-    let mut done = 1;
-    while done < N {
-        let before = square;
-        for i in 0..N / 2 {
-            // SAFETY: the caller's promise.
-            let (low, high) = unsafe { before[i].zip(before[i + N / 2]) };
-            (square[2 * i], square[2 * i + 1]) = (low, high);
-        }
-        done *= 2;
-    }
-    square
 }

@@ -324,8 +324,8 @@ impl<T: Float> Kernel for Finite<'_, T> {
     type Output = bool;
     #[inline(always)]
     fn run<S: Simd>(self) -> bool {
-        // x - x is 0, but NaN for infinities and NaN. No early end, so that the loop is vectorised.
-        self.0.iter().fold(true, |finite, x| finite & (*x - *x == T::zero()))
+        // x · 0 is 0, but NaN for infinities and NaN. No early end, so that the loop is vectorised.
+        self.0.iter().fold(true, |finite, x| finite & (*x * T::zero() == T::zero()))
     }
 }
 

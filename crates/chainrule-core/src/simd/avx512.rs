@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 macro_rules! register {
     ($name:ident, $element:ty, $register:ty, $mask:ty, $lanes:literal, $rows:literal,
      $set1:ident, $loadu:ident, $maskz_loadu:ident, $storeu:ident, $mask_storeu:ident, $add:ident, $mul:ident, $fmadd:ident, $max:ident, $sum:ident,
-     $zip:ident, $low:expr, $high:expr) => {
+     $zip:ident, $low:expr, $high:expr, $even:expr) => {
         #[derive(Clone, Copy)]
         #[repr(transparent)]
         pub(crate) struct $name($register);
@@ -73,6 +73,11 @@ macro_rules! register {
                 unsafe { (Self($zip(self.0, $low, other.0)), Self($zip(self.0, $high, other.0))) }
             }
             #[inline(always)]
+            unsafe fn load_alternate(at: *const $element) -> Self {
+                // SAFETY: the trait's contract; the place after the last lane is masked.
+                unsafe { Self($zip(Self::load(at).0, $even, Self::load_first(at.add($lanes), $lanes - 1).0)) }
+            }
+            #[inline(always)]
             unsafe fn sum(self) -> $element {
                 // SAFETY: the trait's contract.
                 unsafe { $sum(self.0) }
@@ -100,7 +105,8 @@ register!(
     _mm512_reduce_add_ps,
     _mm512_permutex2var_ps,
     _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
-    _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+    _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
+    _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
 );
 register!(
     F64x8,
@@ -121,5 +127,6 @@ register!(
     _mm512_reduce_add_pd,
     _mm512_permutex2var_pd,
     _mm512_setr_epi64(0, 8, 1, 9, 2, 10, 3, 11),
-    _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15)
+    _mm512_setr_epi64(4, 12, 5, 13, 6, 14, 7, 15),
+    _mm512_setr_epi64(0, 2, 4, 6, 8, 10, 12, 14)
 );

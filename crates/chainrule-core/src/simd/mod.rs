@@ -14,7 +14,7 @@ mod scalar;
 mod vector;
 
 pub(crate) use real::Real;
-pub(crate) use vector::Vector;
+pub(crate) use vector::{Vector, transposed};
 
 use std::sync::atomic::{AtomicU8, Ordering};
 

@@ -108,7 +108,7 @@ pub fn adaptive_max_pool2d_backward(dy: &Array, positions: &Array, input_dims: &
                 let dx = unsafe { target.slice(plane * size, (plane + 1) * size) };
                 for o in plane * out..(plane + 1) * out {
                     let at = positions[o] as usize;
-                    dx[at] = dx[at] + dy[o];
+                    dx[at] += dy[o];
                 }
             }
         });

@@ -186,7 +186,7 @@ impl<T: Float, P: Place, const N: usize, const M: usize> Kernel for Halves<'_, T
 fn largest<T: Float, P: Place>(window: [T; 4]) -> (T, P) {
     let (mut most, mut place) = (window[0], 0u8);
     for (k, x) in window.into_iter().enumerate().skip(1) {
-        let better = x > most || x != x;
+        let better = x > most || x.is_nan();
         most = if better { x } else { most };
         place = if better { k as u8 } else { place };
     }
@@ -241,7 +241,7 @@ impl<T: Float, P: Place> Kernel for Windows<'_, T, P> {
 
 #[inline(always)]
 fn take<T: Float, P: Place>(x: T, y: &mut T, at: &mut P, place: P) {
-    let better = x > *y || x != x;
+    let better = x > *y || x.is_nan();
     *y = if better { x } else { *y };
     *at = if better { place } else { *at };
 }

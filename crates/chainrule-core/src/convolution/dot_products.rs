@@ -1,4 +1,4 @@
-//! The weight gradient: `dw[o][k] = Σ_n Σ_p dy[o][p] · x[p + offset_k]`.
+//! The weight gradient with few channels: `dw[o][k] = Σ_n Σ_p dy[o][p] · x[p + offset_k]`.
 //!
 //! The gradient of the output is laid out as results are in the plan, with zeros in idle lanes; a tile of R outputs × C steps adds products lane by lane over all positions of a block, and its lanes once at the end.
 
@@ -9,13 +9,13 @@ use super::scratch::Scratch;
 use crate::parallel::{self, Target};
 use crate::simd::{Kernel, Simd, Vector};
 
-pub(super) struct WeightGradient<'a, T> {
+pub(super) struct DotProducts<'a, T> {
     pub plan: &'a Plan,
     pub x: &'a [T],
     pub dy: &'a [T],
 }
 
-impl<T: Number> WeightGradient<'_, T> {
+impl<T: Number> DotProducts<'_, T> {
     pub fn run(&self, dw: &mut [T]) {
         let (plan, sizes) = (self.plan, &self.plan.sizes);
         let blocks = plan.blocks();
@@ -55,7 +55,7 @@ impl<T: Number> WeightGradient<'_, T> {
 
 /// Some of the items (group, part of the outputs, span of blocks).
 struct Task<'a, T> {
-    gradient: &'a WeightGradient<'a, T>,
+    gradient: &'a DotProducts<'a, T>,
     items: std::ops::Range<usize>,
     parts: usize,
     part: usize,
@@ -104,14 +104,14 @@ fn results_layout(plan: &Plan, lanes: usize) -> Layout {
 impl<T: Number> Task<'_, T> {
     #[inline(always)]
     unsafe fn item<V: Vector<Element = T>>(&self, item: usize, x_buffer: *mut T, layout: &Layout, dy_buffer: *mut T) {
-        let WeightGradient { plan, x, dy } = *self.gradient;
+        let DotProducts { plan, x, dy } = *self.gradient;
         let sizes = &plan.sizes;
         let (span, item) = (item % self.spans, item / self.spans);
         let (part, group) = (item % self.parts, item / self.parts);
         let (low, high) = (part * self.part, sizes.outputs.min((part + 1) * self.part));
         let blocks = plan.blocks();
         let (x_plane, dy_plane) = (plan.axes[0].source * plan.axes[1].source, plan.pixels());
-        let pass = &plan.tables.passes[0];
+        let section = &plan.tables.sections[0];
         // SAFETY: this item alone writes these rows of its span's sums; places below follow the layouts.
         unsafe {
             let sums = if span == 0 { self.first.pointer() } else { self.rest.pointer().add((span - 1) * self.count) };
@@ -119,13 +119,13 @@ impl<T: Number> Task<'_, T> {
             std::slice::from_raw_parts_mut(sums, (high - low) * sizes.output_weights).fill(T::default());
             for block in span * blocks / self.spans..(span + 1) * blocks / self.spans {
                 let (image, images, first_row) = plan.block(block);
-                let (positions, _) = plan.positions(pass, images, first_row);
+                let positions = plan.positions(section, images, first_row);
                 let planes = Planes {
                     start: dy.as_ptr().add(((image * sizes.groups + group) * sizes.outputs + low) * dy_plane),
                     image: sizes.groups * sizes.outputs * dy_plane,
                     channel: dy_plane,
                 };
-                layout.fill::<T, V>(planes, dy_buffer, high - low, images, first_row, |_, _| true);
+                layout.fill::<T, V>(planes, dy_buffer, high - low, images, first_row, &[[0, 0]]);
                 for channel in (0..sizes.channels).step_by(plan.channels) {
                     let count = plan.channels.min(sizes.channels - channel);
                     let planes = Planes {
@@ -133,9 +133,9 @@ impl<T: Number> Task<'_, T> {
                         image: sizes.groups * sizes.channels * x_plane,
                         channel: x_plane,
                     };
-                    plan.layout.fill::<T, V>(planes, x_buffer, count, images, first_row * plan.row_step(), |a, b| plan.uses(a, b));
+                    plan.layout.fill::<T, V>(planes, x_buffer, count, images, first_row * plan.row_step(), &plan.tables.phases);
                     let panel = Panel {
-                        steps: &plan.tables.steps[..count * pass.taps],
+                        steps: &plan.tables.steps[..count * section.taps],
                         positions,
                         x: x_buffer,
                         dy: dy_buffer,
@@ -173,7 +173,7 @@ impl<T: Number> Panel<'_, T> {
                     4.. if wide => self.strip::<V, 4, 6>(m),
                     2.. if wide => self.strip::<V, 2, 9>(m),
                     1 if wide => self.strip::<V, 1, 9>(m),
-                    4.. => self.strip::<V, 4, 3>(m),
+                    3.. => self.strip::<V, 3, 3>(m),
                     2.. => self.strip::<V, 2, 5>(m),
                     _ => self.strip::<V, 1, 9>(m),
                 }
@@ -222,9 +222,9 @@ impl<T: Number> Panel<'_, T> {
                     }
                 }
             }
-            for r in 0..R {
-                for c in 0..C {
-                    *self.sums.add((m + r) * self.sums_stride + at + c) += sums[r][c].sum();
+            for (r, sums) in sums.into_iter().enumerate() {
+                for (c, sum) in sums.into_iter().enumerate() {
+                    *self.sums.add((m + r) * self.sums_stride + at + c) += sum.sum();
                 }
             }
         }
