@@ -106,18 +106,20 @@ impl Normalisation {
         fused: impl Fn(&Pass, &Array, Option<&Array>) -> Result<(Array, Array, Array)> + Send + Sync + 'static,
     ) -> Result<Tensor> {
         let inputs: Vec<&Tensor> = [x].into_iter().chain(weight).chain(bias).collect();
-        let keep = Keep::FIRST.and(self.weight.map_or(Keep::NONE, Keep::input));
+        // With given statistics x matters to the weight alone.
+        let keep_x = self.given.is_none() || weight.is_some_and(Tensor::needs_gradient);
+        let keep = Keep::FIRST.when(keep_x).and(self.weight.map_or(Keep::NONE, Keep::input));
         Tensor::record_many(name, &inputs, keep, y, move |pass, out| {
-            let (dx, dw, db) = if pass.recorded() {
-                self.composed(pass)?
-            } else {
+            let (dx, dw, db) = if keep_x && !pass.recorded() {
                 let weight = self.weight.map(|at| pass.input_array(at)).transpose()?;
                 let (dx, dw, db) = fused(pass, pass.input_array(0)?, weight)?;
-                (dx.into(), dw.into(), db.into())
+                (Some(dx.into()), Some(dw.into()), Some(db.into()))
+            } else {
+                self.composed(pass)?
             };
-            out[0] = Some(dx);
+            out[0] = dx;
             for (at, gradient) in [(self.weight, dw), (self.bias, db)] {
-                if let Some(slot) = at.and_then(|at| out.get_mut(at)) {
+                if let (Some(slot), Some(gradient)) = (at.and_then(|at| out.get_mut(at)), gradient) {
                     *slot = Some(gradient.reshape(&self.parameter)?);
                 }
             }
@@ -125,27 +127,31 @@ impl Normalisation {
         })
     }
 
-    fn composed(&self, pass: &Pass) -> Result<(Tensor, Tensor, Tensor)> {
-        let (x, grad) = (pass.input(0)?, pass.grad());
+    fn composed(&self, pass: &Pass) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let grad = pass.grad();
+        let needs = |at: Option<usize>| at.is_some_and(|at| pass.needs(at));
         let mean = |x: &Tensor| x.mean_over(&self.axes, true);
-        let (centred, variance) = match &self.given {
-            Some((mean, variance)) => (x.sub(&Tensor::from(mean.reshape(&self.shaped)?))?, Tensor::from(variance.reshape(&self.shaped)?)),
-            None => {
-                let centred = x.sub(&mean(&x)?)?;
-                let variance = mean(&centred.square()?)?;
-                (centred, variance)
-            }
+        let weighted = || match self.weight {
+            Some(at) => grad.mul(&pass.input(at)?.reshape(&self.shaped)?),
+            None => Ok(grad.clone()),
         };
-        let rstd = variance.add_scalar(self.eps)?.rsqrt()?;
-        let z = centred.mul(&rstd)?;
-        let g = match self.weight {
-            Some(at) => grad.mul(&pass.input(at)?.reshape(&self.shaped)?)?,
-            None => grad.clone(),
+        let (dx, z) = if let Some((mean, variance)) = &self.given {
+            let rstd = Tensor::from(variance.reshape(&self.shaped)?).add_scalar(self.eps)?.rsqrt()?;
+            let centred = || pass.input(0)?.sub(&mean.reshape(&self.shaped)?.into());
+            (pass.when(0, || weighted()?.mul(&rstd))?, if needs(self.weight) { Some(centred()?.mul(&rstd)?) } else { None })
+        } else {
+            let x = pass.input(0)?;
+            let centred = x.sub(&mean(&x)?)?;
+            let rstd = mean(&centred.square()?)?.add_scalar(self.eps)?.rsqrt()?;
+            let z = centred.mul(&rstd)?;
+            let by_input = || {
+                let g = weighted()?;
+                g.sub(&mean(&g)?)?.sub(&z.mul(&mean(&g.mul(&z)?)?)?)?.mul(&rstd)
+            };
+            (pass.when(0, by_input)?, Some(z))
         };
-        let dx = match self.given {
-            Some(_) => g.mul(&rstd)?,
-            None => g.sub(&mean(&g)?)?.sub(&z.mul(&mean(&g.mul(&z)?)?)?)?.mul(&rstd)?,
-        };
-        Ok((dx, grad.mul(&z)?.sum_to(&self.shaped)?, grad.sum_to(&self.shaped)?))
+        let dw = z.filter(|_| needs(self.weight)).map(|z| grad.mul(&z)?.sum_to(&self.shaped)).transpose()?;
+        let db = if needs(self.bias) { Some(grad.sum_to(&self.shaped)?) } else { None };
+        Ok((dx, dw, db))
     }
 }

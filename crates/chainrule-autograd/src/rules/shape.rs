@@ -127,7 +127,7 @@ impl Tensor {
         let mut y = self.reshape(&dims)?;
         for (axis, &times) in repeats.iter().enumerate().filter(|&(_, &times)| times != 1) {
             let (outer, inner) = (dims[..axis].iter().product(), dims[axis..].iter().product());
-            dims[axis] *= times;
+            dims[axis] = dims[axis].saturating_mul(times);
             y = y.reshape(&[outer, 1, inner])?.broadcast_to(&[outer, times, inner])?.reshape(&dims)?;
         }
         Ok(y)
@@ -138,7 +138,7 @@ impl Tensor {
     /// # Errors
     /// Fewer than three dimensions; channels that `r²` does not divide.
     pub fn pixel_shuffle(&self, factor: usize) -> Result<Tensor> {
-        let square = factor * factor;
+        let square = factor.saturating_mul(factor);
         let (front, last) = self.dims().split_at(self.rank().saturating_sub(3));
         let &[channels, height, width] = last else {
             return Err(Error::shape("pixel_shuffle", format!("shape {:?} has fewer than 3 dimensions, expected [.., C, H, W]", self.shape())));
@@ -148,6 +148,6 @@ impl Tensor {
         }
         let (images, channels) = (front.iter().product(), channels / square);
         let blocks = self.reshape(&[images, channels, factor, factor, height, width])?.permute(&[0, 1, 4, 2, 5, 3])?;
-        blocks.reshape(&[front, &[channels, height * factor, width * factor]].concat())
+        blocks.reshape(&[front, &[channels, height.saturating_mul(factor), width.saturating_mul(factor)]].concat())
     }
 }

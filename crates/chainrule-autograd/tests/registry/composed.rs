@@ -45,6 +45,10 @@ pub fn add(cases: &mut Cases) {
         cases.add(format!("batch_norm_inference {dims:?}"), parameters(), move |x| x[0].batch_norm_inference(&mean, &variance, Some(&x[1]), Some(&x[2]), 1e-3));
         cases.add(format!("batch_norm_inference without parameters {dims:?}"), parameters(), move |x| x[0].batch_norm_inference(&m, &v, None, None, 1e-3));
     }
+    let (mean, variance) = (numbers(&[3]).into_array(), positive(&[3]).into_array());
+    cases.add("batch_norm_inference with a frozen weight", vec![numbers(&[4, 3]), others(&[3])], move |x| {
+        x[0].batch_norm_inference(&mean, &variance, Some(&positive(&[3])), Some(&x[1]), 1e-3)
+    });
     for (dimensions, shape) in [(1, &[6usize][..]), (2, &[4, 6]), (3, &[2, 4, 6])] {
         let parameters = || vec![numbers(&[2, 4, 6]), positive(shape), others(shape)];
         cases.add(format!("layer_norm {dimensions}"), parameters(), move |x| x[0].layer_norm(dimensions, Some(&x[1]), Some(&x[2]), 1e-3));
