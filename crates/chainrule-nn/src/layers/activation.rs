@@ -1,0 +1,79 @@
+//! Activations as layers.
+
+use crate::{Layer, Module, observed};
+use chainrule_autograd::{Result, Tensor};
+
+/// Documentation and `forward` of an activation: its name, its settings, the method, formula, PyTorch's name.
+macro_rules! layer {
+    ($layer:ident { $($setting:ident: $type:ty = $default:literal),* } $new:literal $method:ident $formula:literal $torch:literal $item:item) => {
+        #[doc = concat!($formula, ": `[..] -> [..]` (PyTorch's `", $torch, "`).")]
+        #[doc = "```"]
+        #[doc = "# use chainrule_autograd::{DType, Tensor};"]
+        #[doc = concat!("# use chainrule_nn::{", stringify!($layer), ", Layer};")]
+        #[doc = "let x = Tensor::linspace(-2.0, 2.0, 5, DType::F32)?;"]
+        #[doc = concat!("let y = ", stringify!($layer), $new, ".run(&x)?;")]
+        #[doc = concat!("assert_eq!(y.to_vec::<f32>()?, x.", stringify!($method), "(", $(stringify!($default), ", ",)* ")?.to_vec::<f32>()?);")]
+        #[doc = "# Ok::<(), chainrule_nn::Error>(())"]
+        #[doc = "```"]
+        #[derive(Module, Clone, Copy, Debug, PartialEq)]
+        $item
+
+        impl Layer for $layer {
+            fn forward(&self, x: &Tensor) -> Result<Tensor> {
+                Ok(observed(self, x.$method($(self.$setting),*)?))
+            }
+        }
+    };
+}
+
+/// An activation without settings a line.
+macro_rules! plain {
+    ($($layer:ident $method:ident, $formula:literal, $torch:literal;)*) => { $(
+        layer!($layer {} "" $method $formula $torch #[derive(Default, Eq)] pub struct $layer;);
+    )* };
+}
+
+/// An activation with settings a line: PyTorch's defaults, and what they mean.
+macro_rules! with_settings {
+    ($($layer:ident { $($setting:ident: $type:ty = $default:literal, $meaning:literal;)+ } $method:ident, $formula:literal, $torch:literal;)*) => { $(
+        layer!($layer { $($setting: $type = $default),+ } "::default()" $method $formula $torch pub struct $layer {
+            $(#[doc = $meaning] pub $setting: $type,)+
+        });
+
+        impl $layer {
+            /// With these settings; the default has PyTorch's.
+            pub fn new($($setting: $type),+) -> $layer {
+                $layer { $($setting),+ }
+            }
+        }
+        impl Default for $layer {
+            fn default() -> $layer {
+                $layer { $($setting: $default),+ }
+            }
+        }
+    )* };
+}
+
+plain! {
+    Relu relu, "max(x, 0)", "ReLU";
+    Relu6 relu6, "min(max(x, 0), 6)", "ReLU6";
+    Selu selu, "ELU scaled so that activations normalise themselves", "SELU";
+    Gelu gelu, "x Φ(x), Φ the normal distribution function", "GELU";
+    GeluTanh gelu_tanh, "x Φ(x) with Φ approximated by tanh", "GELU(approximate='tanh')";
+    Silu silu, "x σ(x)", "SiLU";
+    Mish mish, "x tanh(ln(1 + exp(x)))", "Mish";
+    Sigmoid sigmoid, "1 / (1 + exp(-x))", "Sigmoid";
+    LogSigmoid log_sigmoid, "ln σ(x)", "LogSigmoid";
+    Tanh tanh, "(exp(x) - exp(-x)) / (exp(x) + exp(-x))", "Tanh";
+    Hardswish hardswish, "x min(max(x + 3, 0), 6) / 6", "Hardswish";
+    Hardsigmoid hardsigmoid, "min(max(x / 6 + 1/2, 0), 1)", "Hardsigmoid";
+}
+
+with_settings! {
+    LeakyRelu { negative_slope: f64 = 0.01, "The slope below 0."; } leaky_relu, "x above 0, `negative_slope` x below", "LeakyReLU";
+    Elu { alpha: f64 = 1.0, "The limit far below 0, negated."; } elu, "x above 0, `alpha` (exp(x) - 1) below", "ELU";
+    Softplus { beta: f64 = 1.0, "How sharp the bend is."; threshold: f64 = 20.0, "Where `beta` x is above it, x itself is given."; } softplus, "ln(1 + exp(`beta` x)) / `beta`", "Softplus";
+    Hardtanh { min: f64 = -1.0, "The lower bound."; max: f64 = 1.0, "The upper bound."; } clamp, "min(max(x, `min`), `max`)", "Hardtanh";
+    Softmax { axis: isize = -1, "The dimension; a negative one counts from the end."; } softmax, "exp(x) / sum exp(x) along `axis`", "Softmax";
+    LogSoftmax { axis: isize = -1, "The dimension; a negative one counts from the end."; } log_softmax, "x - ln sum exp(x) along `axis`", "LogSoftmax";
+}

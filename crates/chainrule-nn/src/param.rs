@@ -1,0 +1,90 @@
+//! [`Param`] and [`Buffer`]: what a model holds beside its structure.
+
+use chainrule_autograd::{Array, Error, ParamId, Result, Tensor, Update};
+
+/// A parameter: numbers that training changes.
+///
+/// Clones share identity and numbers; writing to one copies the numbers first.
+/// ```
+/// use chainrule_autograd::{Array, DType, Rng, Tape, Tensor};
+/// use chainrule_nn::Param;
+/// let scale = Param::new(Array::full(&[2], 3.0, DType::F32)?);
+/// let tape = Tape::training(&mut Rng::seeded(0));
+/// let x = tape.input(Tensor::from_slice(&[1f32, 2.0], &[2])?);
+/// let y = x.mul(&scale.on(&x)?)?;
+/// assert_eq!(y.sum()?.backward()?.get(scale.id).unwrap().to_vec::<f32>()?, [1.0, 2.0]);
+/// # Ok::<(), chainrule_autograd::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Param {
+    /// Which parameter: gradients and optimizer states go by it.
+    pub id: ParamId,
+    /// Its numbers.
+    pub value: Array,
+    /// Whether it is to get gradients. One that is not enters the graph as a constant and costs nothing.
+    pub trainable: bool,
+}
+
+impl Param {
+    /// A trainable parameter of a new identity.
+    pub fn new(value: Array) -> Param {
+        Param { id: ParamId::fresh(), value, trainable: true }
+    }
+
+    /// The parameter where `x` stands: a leaf of its tape, a constant there when frozen, a plain value off the tape.
+    ///
+    /// # Errors
+    /// The tape has read this parameter with another value.
+    pub fn on(&self, x: &Tensor) -> Result<Tensor> {
+        self.at(x.parameter(self.id, &self.value, self.trainable))
+    }
+
+    /// Puts this parameter's identity into an error, by which [`locate`](crate::locate) finds the path. An error that has a place keeps it.
+    ///
+    /// # Errors
+    /// That of `result`.
+    pub fn at<T>(&self, result: Result<T>) -> Result<T> {
+        result.map_err(|error| match error {
+            Error::At { .. } => error,
+            error => error.at(self.id),
+        })
+    }
+}
+
+/// Numbers that belong to a model and are saved with it, but get no gradient: running statistics, counters.
+/// ```
+/// use chainrule_autograd::{Array, DType, Rng, Tape, Tensor};
+/// use chainrule_nn::Buffer;
+/// let mean = Buffer::new(Array::zeros(&[2], DType::F32)?);
+/// let tape = Tape::training(&mut Rng::seeded(0));
+/// let x = tape.watch(Tensor::from_slice(&[1f32, 2.0], &[2])?);
+/// mean.update(&x, 0.9, x.array().clone())?; // an optimizer applies it: 0.9 mean + x
+/// assert!(x.sum()?.backward()?.update(mean.id).is_some());
+/// # Ok::<(), chainrule_autograd::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Buffer {
+    /// Which buffer: updates go by it.
+    pub id: ParamId,
+    /// Its numbers.
+    pub value: Array,
+}
+
+impl Buffer {
+    /// A buffer of a new identity.
+    pub fn new(value: Array) -> Buffer {
+        Buffer { id: ParamId::fresh(), value }
+    }
+
+    /// Leaves the update `value <- decay · value + add` on the tape of `x`, for the optimizer to apply. Nothing happens where `x` is not in training mode.
+    ///
+    /// # Errors
+    /// An addend of another shape or element type than the buffer.
+    pub fn update(&self, x: &Tensor, decay: f64, add: Array) -> Result<()> {
+        if add.dims() != self.value.dims() || add.dtype() != self.value.dtype() {
+            let (got, expected) = ((add.dtype(), add.shape()), (self.value.dtype(), self.value.shape()));
+            return Err(Error::shape("buffer update", format!("got {} {:?}, expected {} {:?}", got.0, got.1, expected.0, expected.1)).at(self.id));
+        }
+        x.update_buffer(self.id, Update::new(decay, add)).map_err(|e| e.at(self.id))
+    }
+}

@@ -1,0 +1,207 @@
+//! State dicts: a model's parameters and buffers by path, as in PyTorch.
+
+use super::report::{LoadReport, Mismatch, Unmatched};
+use super::safetensors::{self, Safetensors};
+use crate::{Error, Module, Path, Result, VisitorMut, buffers, nearest, params};
+use chainrule_autograd::{Array, DType};
+use std::collections::BTreeMap;
+
+/// Arrays by path.
+pub type StateDict = BTreeMap<String, Array>;
+
+/// A model's parameters and buffers by path (PyTorch's `state_dict`). The arrays are shared, not copied.
+/// ```
+/// # use chainrule_autograd::Rng;
+/// # use chainrule_nn::{Linear, load_state_dict, state_dict};
+/// let mut rng = Rng::seeded(0);
+/// let (one, mut other) = (Linear::new(3, 2, &mut rng)?, Linear::new(3, 2, &mut rng)?);
+/// let state = state_dict(&one)?;
+/// assert_eq!(state.keys().collect::<Vec<_>>(), ["bias", "weight"]);
+/// let report = load_state_dict(&mut other, &state)?;
+/// assert_eq!(report.loaded.len(), 2);
+/// assert!(other.weight.value.is_same(&one.weight.value));
+/// # Ok::<(), chainrule_nn::Error>(())
+/// ```
+///
+/// # Errors
+/// Two parameters or buffers at one path, which `#[module(name)]` and `#[module(flatten)]` can bring about.
+pub fn state_dict(model: &dyn Module) -> Result<StateDict> {
+    let mut state = StateDict::new();
+    let mut twice = None;
+    let mut put = |path: &str, value: &Array| {
+        if state.insert(path.to_string(), value.clone()).is_some() {
+            twice = Some(path.to_string());
+        }
+    };
+    params(model, |path, param| put(path, &param.value));
+    buffers(model, |path, buffer| put(path, &buffer.value));
+    match twice {
+        Some(path) => Err(Error::TwoAtOnePath { path }),
+        None => Ok(state),
+    }
+}
+
+/// Puts arrays into the model by path, converted to the model's element types. All or nothing.
+///
+/// # Errors
+/// A path that is missing, a name that the model lacks, a wrong shape: the error holds the [`LoadReport`], and nothing was changed.
+pub fn load_state_dict(model: &mut dyn Module, state: &StateDict) -> Result<LoadReport> {
+    load_from(model, Source::of(state), true)
+}
+
+/// Puts in what fits, and reports the rest.
+///
+/// # Errors
+/// No memory for a conversion; then nothing was changed.
+pub fn load_state_dict_partly(model: &mut dyn Module, state: &StateDict) -> Result<LoadReport> {
+    load_from(model, Source::of(state), false)
+}
+
+/// Saves a model's parameters and buffers as safetensors. The file appears whole or not at all.
+/// ```no_run
+/// # use chainrule_autograd::Rng;
+/// # use chainrule_nn::{Linear, load, save};
+/// let mut model = Linear::new(3, 2, &mut Rng::seeded(0))?;
+/// save(&model, "model.safetensors")?;
+/// println!("{}", load(&mut model, "model.safetensors")?);
+/// # Ok::<(), chainrule_nn::Error>(())
+/// ```
+///
+/// # Errors
+/// A file that cannot be written; two parameters at one path.
+pub fn save(model: &dyn Module, file: impl AsRef<std::path::Path>) -> Result<()> {
+    safetensors::write(file, &state_dict(model)?, &BTreeMap::new())
+}
+
+/// Loads a safetensors file into the model, like [`load_state_dict`]. Shapes are compared before any numbers are read.
+///
+/// # Errors
+/// A file that cannot be read or is damaged; names or shapes that do not fit. Nothing was changed then.
+pub fn load(model: &mut dyn Module, file: impl AsRef<std::path::Path>) -> Result<LoadReport> {
+    load_from(model, Source::file(&mut Safetensors::open(file)?), true)
+}
+
+/// Loads what fits from a safetensors file, and reports the rest.
+///
+/// # Errors
+/// A file that cannot be read or is damaged. Nothing was changed then.
+pub fn load_partly(model: &mut dyn Module, file: impl AsRef<std::path::Path>) -> Result<LoadReport> {
+    load_from(model, Source::file(&mut Safetensors::open(file)?), false)
+}
+
+/// Converts all floating-point parameters and buffers; integers stay as they are. All or nothing.
+/// ```
+/// # use chainrule_autograd::{DType, Rng};
+/// # use chainrule_nn::{Linear, to_dtype};
+/// let mut linear = Linear::new(3, 2, &mut Rng::seeded(0))?;
+/// to_dtype(&mut linear, DType::F64)?;
+/// assert_eq!(linear.weight.value.dtype(), DType::F64);
+/// # Ok::<(), chainrule_nn::Error>(())
+/// ```
+///
+/// # Errors
+/// An element type that is not floating-point; two parameters at one path; no memory.
+pub fn to_dtype(model: &mut dyn Module, dtype: DType) -> Result<()> {
+    if !dtype.is_float() {
+        return Err(chainrule_autograd::Error::value("to_dtype", format!("got {dtype}, expected a floating-point type")).into());
+    }
+    let mut converted = StateDict::new();
+    for (path, value) in state_dict(model)? {
+        if value.dtype().is_float() && value.dtype() != dtype {
+            converted.insert(path, value.cast(dtype)?);
+        }
+    }
+    assign(model, converted);
+    Ok(())
+}
+
+/// Where arrays come from: what there is, and how to get it in an element type.
+struct Source<'a> {
+    entries: BTreeMap<String, Entry>,
+    read: Read<'a>,
+}
+
+type Read<'a> = Box<dyn FnMut(&str, DType) -> Result<Array> + 'a>;
+
+/// What a source says of an array.
+struct Entry {
+    /// The name of its element type, which need not be one of ours.
+    kind: String,
+    /// Whether it converts to floating-point types, and whether to integers.
+    converts: [bool; 2],
+    dims: Vec<usize>,
+}
+
+impl<'a> Source<'a> {
+    fn of(state: &'a StateDict) -> Source<'a> {
+        let entry = |a: &Array| Entry { kind: a.dtype().to_string(), converts: [a.dtype().is_float(), !a.dtype().is_float()], dims: a.dims().to_vec() };
+        let entries = state.iter().map(|(path, array)| (path.clone(), entry(array))).collect();
+        Source { entries, read: Box::new(|path, dtype| Ok(state[path].cast(dtype)?)) }
+    }
+
+    fn file(file: &'a mut Safetensors) -> Source<'a> {
+        let entries = file.entries().map(|(name, info)| {
+            let converts = info.dtype().map_or([false; 2], |d| [d.is_float(), !d.is_float()]);
+            (name.to_string(), Entry { kind: info.type_name(), converts, dims: info.dims().to_vec() })
+        });
+        Source { entries: entries.collect(), read: Box::new(|name, dtype| Ok(file.read(name)?.cast(dtype)?)) }
+    }
+}
+
+fn load_from(model: &mut dyn Module, mut source: Source, strict: bool) -> Result<LoadReport> {
+    let own = state_dict(model)?;
+    let mut report = LoadReport::default();
+    for (path, value) in &own {
+        match source.entries.get(path) {
+            None => report.missing.push(Unmatched { name: path.clone(), nearest: None }),
+            Some(entry) if entry.dims != value.dims() || !entry.converts[!value.dtype().is_float() as usize] => {
+                let (got, expected) = ((entry.kind.clone(), entry.dims.clone()), (value.dtype(), value.dims().to_vec()));
+                report.mismatched.push(Mismatch { path: path.clone(), got, expected });
+            }
+            Some(_) => report.loaded.push(path.clone()),
+        }
+    }
+    report.unexpected = source.entries.keys().filter(|name| !own.contains_key(*name)).map(|name| Unmatched { name: name.clone(), nearest: None }).collect();
+    name_nearest(&mut report);
+    if strict && !report.is_complete() {
+        report.loaded.clear();
+        return Err(Error::Load(Box::new(report)));
+    }
+    let mut arrays = StateDict::new();
+    for path in &report.loaded {
+        arrays.insert(path.clone(), (source.read)(path, own[path].dtype())?);
+    }
+    assign(model, arrays);
+    Ok(report)
+}
+
+/// Beyond so many a message names no nearest any more.
+const MOST_NAMED: usize = 64;
+
+fn name_nearest(report: &mut LoadReport) {
+    let names = |list: &[Unmatched]| list.iter().map(|u| u.name.clone()).collect::<Vec<_>>();
+    let (missing, unexpected) = (names(&report.missing), names(&report.unexpected));
+    for (list, others) in [(&mut report.missing, unexpected), (&mut report.unexpected, missing)] {
+        for entry in list.iter_mut().take(MOST_NAMED) {
+            entry.nearest = nearest::name(&entry.name, others.iter().map(String::as_str));
+        }
+    }
+}
+
+/// Writes the arrays to their paths. Nothing here can fail.
+fn assign(model: &mut dyn Module, arrays: StateDict) {
+    struct Assign(StateDict);
+    impl VisitorMut for Assign {
+        fn param(&mut self, path: &str, param: &mut crate::Param) {
+            if let Some(value) = self.0.remove(path) {
+                param.value = value;
+            }
+        }
+        fn buffer(&mut self, path: &str, buffer: &mut crate::Buffer) {
+            if let Some(value) = self.0.remove(path) {
+                buffer.value = value;
+            }
+        }
+    }
+    model.visit_mut(&mut Path::default(), &mut Assign(arrays));
+}

@@ -1,0 +1,10 @@
+//! A model's numbers by path: taking them out, putting them in, files.
+
+mod dict;
+mod file;
+mod report;
+pub mod safetensors;
+
+pub use dict::{StateDict, load, load_partly, load_state_dict, load_state_dict_partly, save, state_dict, to_dtype};
+pub use file::write_file;
+pub use report::{LoadReport, Mismatch, Unmatched};
