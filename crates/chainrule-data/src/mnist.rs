@@ -73,7 +73,6 @@ struct Stored {
 
 /// A batch of images and their classes.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct ImageBatch {
     /// Normalised pixels, f32 `[B, 1, 28, 28]`.
     pub images: Tensor,
