@@ -1,0 +1,5 @@
+//! Laws of layers, over a table of all of them.
+
+mod batch_norm;
+mod laws;
+mod table;
