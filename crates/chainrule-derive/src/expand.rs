@@ -3,7 +3,7 @@
 use crate::attributes::{self, Field};
 use crate::library;
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote};
 use std::collections::HashSet;
 use syn::{Data, DeriveInput, Error, Fields, Index, Result, parse_quote, spanned::Spanned};
 
@@ -57,11 +57,10 @@ pub fn module(mut input: DeriveInput) -> Result<TokenStream> {
     })
 }
 
-/// A field that is walked: the name it is bound to, its part of the path (none: flattened), and its place in the source for messages.
+/// A field that is walked: the name it is bound to, and its part of the path (none: flattened).
 struct Part {
     binding: Ident,
     name: Option<String>,
-    field: syn::Type,
 }
 
 /// The pattern that binds the fields, and those to walk. The only field of a variant in parentheses stands at the variant's own path.
@@ -73,7 +72,8 @@ fn fields(fields: &Fields, variant: bool, walked: &mut HashSet<Ident>) -> Result
         if attribute.skip {
             continue;
         }
-        let binding = format_ident!("field{i}");
+        // Errors point at what stands here: the field, where its type is no module.
+        let binding = format_ident!("field{i}", span = Span::call_site().located_at(field.span()));
         let (member, name) = match &field.ident {
             Some(ident) => (ident.into_token_stream(), unraw(ident)),
             None => (Index::from(i).into_token_stream(), i.to_string()),
@@ -81,16 +81,15 @@ fn fields(fields: &Fields, variant: bool, walked: &mut HashSet<Ident>) -> Result
         bindings.extend(quote!(#member: #binding,));
         identifiers(field.ty.to_token_stream(), walked);
         let flatten = attribute.flatten || (transparent && attribute.name.is_none());
-        parts.push(Part { binding, name: if flatten { None } else { Some(attribute.name.unwrap_or(name)) }, field: field.ty.clone() });
+        parts.push(Part { binding, name: if flatten { None } else { Some(attribute.name.unwrap_or(name)) } });
     }
     Ok((quote!({ #bindings .. }), parts))
 }
 
 fn walk(library: &TokenStream, before: &TokenStream, parts: &[Part], write: bool) -> TokenStream {
     let method = if write { format_ident!("visit_mut") } else { format_ident!("visit") };
-    let steps = parts.iter().map(|Part { binding, name, field }| {
-        // The call carries the field's span, so that a type that is no Module is underlined itself.
-        let call = quote_spanned!(Span::call_site().located_at(field.span())=> #library::Module::#method(#binding, path, visitor));
+    let steps = parts.iter().map(|Part { binding, name }| {
+        let call = quote!(#library::Module::#method(#binding, path, visitor));
         match name {
             Some(name) => quote!(path.within(#name, |path| #call);),
             None => quote!(#call;),

@@ -2,7 +2,7 @@
 //!
 //! In training `y = (x - mean) / sqrt(variance + eps) · weight + bias` with the batch's mean and (biased) variance of each channel, and the running statistics follow:
 //! `running <- (1 - momentum) running + momentum · batch`, with the unbiased variance. In inference the running statistics stand for the batch's.
-//! When weight and bias are frozen the layer infers in training too, and its statistics stay as they are.
+//! When weight and bias are frozen the layer infers in training too, and its statistics stay as they are; without weight and bias, let its input infer ([`Tensor::inferring`]).
 
 use crate::{Buffer, Layer, Module, Param, observed};
 use chainrule_autograd::{Array, DType, Error, Result, Tensor};

@@ -70,7 +70,8 @@ pub fn load_state_dict_partly(model: &mut dyn Module, state: &StateDict) -> Resu
 /// # Errors
 /// A file that cannot be written; two parameters at one path.
 pub fn save(model: &dyn Module, file: impl AsRef<std::path::Path>) -> Result<()> {
-    safetensors::write(file, &state_dict(model)?, &BTreeMap::new())
+    // Some Python readers ask for this entry: numbers and names are as PyTorch lays them out.
+    safetensors::write(file, &state_dict(model)?, &[("format".to_string(), "pt".to_string())].into())
 }
 
 /// Loads a safetensors file into the model, like [`load_state_dict`]. Shapes are compared before any numbers are read.
