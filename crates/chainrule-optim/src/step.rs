@@ -8,7 +8,7 @@ use chainrule_core::ops::elementwise::{Unary, unary};
 use chainrule_core::ops::update::{all_finite, sum_of_squares};
 use chainrule_core::{Array, DType};
 use chainrule_nn::{Buffer, Module, Param, Path, Visitor, VisitorMut, buffers, params};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 /// What a step did.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +32,7 @@ struct Plan {
     parameters: Vec<Planned>,
     /// Where every parameter of the model stands among the planned ones, if it is trainable.
     places: HashMap<ParamId, Option<usize>>,
-    buffers: HashMap<ParamId, Array>,
+    buffers: BTreeMap<ParamId, Array>,
 }
 
 struct Planned {
