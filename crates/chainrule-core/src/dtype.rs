@@ -125,20 +125,4 @@ macro_rules! with_element {
     };
 }
 
-/// The same for the types that kernels compute in, f32 and f64; any other is an error that names the operation.
-macro_rules! with_float {
-    ($op:expr, $dtype:expr, $t:ident => $body:expr) => {
-        match $dtype {
-            $crate::dtype::DType::F32 => {
-                type $t = f32;
-                $body
-            }
-            $crate::dtype::DType::F64 => {
-                type $t = f64;
-                $body
-            }
-            got => Err($crate::error::Error::DType { op: $op, got, expected: "f32 or f64" }),
-        }
-    };
-}
-pub(crate) use {with_element, with_float};
+pub(crate) use with_element;

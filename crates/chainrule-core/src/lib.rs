@@ -10,6 +10,7 @@ pub(crate) mod convolution;
 pub mod device;
 pub mod dtype;
 pub mod error;
+pub(crate) mod float;
 pub(crate) mod gemm;
 pub(crate) mod layout;
 pub mod memory;

@@ -5,7 +5,7 @@
 use crate::array::Array;
 use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
-use crate::ops::Float;
+use crate::float::Float;
 use crate::parallel::{self, Target};
 use crate::shape::Shape;
 use crate::simd::{Kernel, Real, Simd};
@@ -164,7 +164,7 @@ pub fn dropout(x: &Array, rate: f64, stream: u64) -> Result<Array> {
     }
     let x = x.contiguous()?;
     let mut out = Array::stale(*x.shape(), x.dtype())?;
-    crate::dtype::with_float!(OP, x.dtype(), T => {
+    crate::float::with_float!(OP, x.dtype(), T => {
         drop_slice::<T>(x.slice(), out.slice_mut(), rate, stream);
         Ok(out)
     })

@@ -1,7 +1,7 @@
 //! Several tensors as one.
 
 use crate::{Error, Keep, Result, Tensor};
-use chainrule_core::ops::copy;
+use chainrule_core::ops::join;
 
 impl Tensor {
     /// The tensors side by side along `axis` (PyTorch's `cat`): `[.., n_i, ..] -> [.., sum n_i, ..]`.
@@ -16,7 +16,7 @@ impl Tensor {
     /// No tensor; extents that differ elsewhere; different element types.
     pub fn concatenate(tensors: &[&Tensor], axis: isize) -> Result<Tensor> {
         let arrays: Vec<_> = tensors.iter().map(|t| &t.array).collect();
-        let y = copy::concatenate(&arrays, axis)?;
+        let y = join::concatenate(&arrays, axis)?;
         let at = y.shape().axis("concatenate", axis)?;
         let extents: Vec<usize> = tensors.iter().map(|t| t.dims()[at]).collect();
         Tensor::record_many("concatenate", tensors, Keep::NONE, y, move |pass, out| {

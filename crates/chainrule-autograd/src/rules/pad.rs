@@ -1,7 +1,7 @@
 //! Rims around a tensor.
 
 use crate::{Array, Error, Keep, Result, Tensor};
-use chainrule_core::ops::copy;
+use chainrule_core::ops::join;
 
 impl Tensor {
     /// Elements of `value` before and after each of the last `pads.len()` dimensions, `(before, after)` for each in order; negative numbers cut (PyTorch's `pad`, which counts from the last dimension).
@@ -36,7 +36,7 @@ impl Tensor {
         if dims == x.dims() {
             return Ok(x);
         }
-        let y = copy::place(Array::full(&dims, value, self.dtype())?, &x.array, &starts)?;
+        let y = join::place(Array::full(&dims, value, self.dtype())?, &x.array, &starts)?;
         Tensor::record("pad", [&x], Keep::NONE, y, move |pass| {
             let mut grad = pass.grad().clone();
             for (axis, (&start, &extent)) in starts.iter().zip(pass.input_dims(0)).enumerate() {

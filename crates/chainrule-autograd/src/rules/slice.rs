@@ -1,7 +1,7 @@
 //! Parts of a tensor, and their reversal. A part is a view; its gradient is the part in zeros.
 
 use crate::{Array, Error, Keep, Result, Tensor};
-use chainrule_core::ops::copy;
+use chainrule_core::ops::join;
 
 impl Tensor {
     /// `length` indices of a dimension from `start` on (PyTorch's `narrow`).
@@ -41,7 +41,7 @@ impl Tensor {
             let mut spread = x.unsqueeze(axis as isize + 1)?;
             let mut wide = spread.dims().to_vec();
             wide[axis + 1] = step;
-            spread = copy::place(Array::zeros(&wide, x.dtype())?, &spread, &vec![0; wide.len()])?;
+            spread = join::place(Array::zeros(&wide, x.dtype())?, &spread, &vec![0; wide.len()])?;
             let mut flat = x.dims().to_vec();
             flat[axis] *= step;
             let fits = flat[axis].min(dims[axis] - start);
@@ -49,7 +49,7 @@ impl Tensor {
         }
         let mut starts = vec![0; dims.len()];
         starts[axis] = start;
-        let y = copy::place(Array::zeros(dims, self.dtype())?, &x, &starts)?;
+        let y = join::place(Array::zeros(dims, self.dtype())?, &x, &starts)?;
         Tensor::record("in_zeros", [self], Keep::NONE, y, move |pass| {
             let end = start + ((pass.input_dims(0)[axis] * step).saturating_sub(step - 1)).min(pass.grad().dims()[axis] - start);
             Ok([Some(pass.grad().slice(axis as isize, start, end, step)?)])
@@ -115,7 +115,7 @@ impl Tensor {
             return Ok(self.clone());
         }
         let (front, back) = (self.array.narrow(axis, extent - by, by)?, self.array.narrow(axis, 0, extent - by)?);
-        let y = copy::concatenate(&[&front, &back], axis)?;
+        let y = join::concatenate(&[&front, &back], axis)?;
         Tensor::record("roll", [self], Keep::NONE, y, move |pass| Ok([Some(pass.grad().roll(-(by as isize), axis)?)]))
     }
 

@@ -1,8 +1,11 @@
 //! [`Array`]: numbers in a shared buffer, seen through a shape and strides.
 
 mod convert;
+mod copy;
 mod create;
 mod view;
+
+pub(crate) use copy::write_into;
 
 use crate::device::Device;
 use crate::dtype::{DType, Element, with_element};
@@ -181,7 +184,7 @@ impl Array {
     /// Makes the array dense and the only owner of its numbers.
     pub(crate) fn own(&mut self) -> Result<()> {
         if !self.is_unique() {
-            *self = crate::ops::copy::dense(self)?;
+            *self = copy::dense(self)?;
         }
         Ok(())
     }

@@ -1,9 +1,8 @@
 //! Views: other shapes and strides over the same numbers. None of them copies, unless its documentation says so.
 
-use super::Array;
+use super::{Array, copy};
 use crate::dtype::DType;
 use crate::error::{Error, Result};
-use crate::ops::copy;
 use crate::shape::Shape;
 
 impl Array {

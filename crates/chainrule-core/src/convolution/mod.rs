@@ -40,8 +40,8 @@ pub(crate) struct Geometry {
 }
 
 /// The element types of convolution.
-pub(crate) trait Number: crate::ops::Float + Default + std::ops::AddAssign {}
-impl<T: crate::ops::Float + Default + std::ops::AddAssign> Number for T {}
+pub(crate) trait Number: crate::float::Float + Default + std::ops::AddAssign {}
+impl<T: crate::float::Float + Default + std::ops::AddAssign> Number for T {}
 
 /// The lanes of a vector at the level in use.
 struct Lanes<T>(std::marker::PhantomData<T>);

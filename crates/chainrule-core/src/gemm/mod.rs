@@ -12,7 +12,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-use crate::ops::Float;
+use crate::float::Float;
 
 /// A matrix that is read: element (i, j) lies at `start + i * row + j * column`. Strides count elements and may be zero or negative.
 #[derive(Clone, Copy)]

@@ -4,8 +4,8 @@
 
 use crate::array::Array;
 use crate::convolution::{self as kernels, Geometry};
-use crate::dtype::with_float;
 use crate::error::{Error, Result};
+use crate::float::with_float;
 use crate::ops::{expect_shape, same_dtype};
 use crate::shape::Shape;
 

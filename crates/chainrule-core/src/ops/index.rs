@@ -3,8 +3,9 @@
 //! Additions run in the order of the indices, a column of the trailing dimensions each on one thread, so sums have the same bits for any number of threads.
 
 use crate::array::Array;
-use crate::dtype::{DType, Element, with_element, with_float};
+use crate::dtype::{DType, Element, with_element};
 use crate::error::{Error, Result};
+use crate::float::with_float;
 use crate::ops::same_dtype;
 use crate::parallel::{self, Target};
 use crate::shape::Shape;

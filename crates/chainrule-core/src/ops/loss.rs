@@ -4,8 +4,9 @@
 //! `loss_i = (1 - s) w_y (n_i - x_iy) + s/C sum_c w_c (n_i - x_ic)`; logits `[N, C]`, labels i64 `[N]`, losses `[N]`.
 
 use crate::array::Array;
-use crate::dtype::{DType, Element, with_float};
+use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
+use crate::float::with_float;
 use crate::ops::row::{self, Terms};
 use crate::ops::{Float, expect_shape, same_dtype};
 use crate::parallel::{self, Target};

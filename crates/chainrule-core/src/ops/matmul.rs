@@ -1,8 +1,8 @@
 //! Matrix products and the linear layer, on the engine in [`crate::gemm`].
 
 use crate::array::Array;
-use crate::dtype::with_float;
 use crate::error::{Error, Result};
+use crate::float::with_float;
 use crate::gemm::{Activation, Batch, Bias, Epilogue, Matrix, MatrixMut, Number, gemm, gemm_batched};
 use crate::layout::Layout;
 use crate::ops::{expect_shape, same_dtype};

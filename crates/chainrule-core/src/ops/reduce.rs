@@ -4,9 +4,10 @@
 //! Sums are fixed trees over blocks of fixed size: the same bits for any number of threads, and errors that grow with the logarithm of the count.
 
 use crate::array::Array;
-use crate::dtype::{DType, Element, with_element, with_float};
+use crate::dtype::{DType, Element, with_element};
 use crate::error::{Error, Result};
-use crate::ops::Float;
+use crate::float::Float;
+use crate::float::with_float;
 use crate::parallel::{self, Target};
 use crate::shape::Shape;
 use crate::simd::{Kernel, Simd, Vector};

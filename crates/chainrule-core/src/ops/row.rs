@@ -3,7 +3,7 @@
 //! Every sum has a fixed tree: blocks of [`BLOCK`] numbers are added in four registers, and blocks in order in f64. So a row has one sum at a level, whoever computes it,
 //! and the rounding error does not grow with its length.
 
-use crate::ops::Float;
+use crate::float::Float;
 use crate::simd::{Real, Simd, Vector};
 
 /// The numbers that are added in the element type before the sum is carried on in f64.

@@ -4,8 +4,8 @@
 //! As in PyTorch (`torch.nn.functional.softmax`), a row with a NaN, with +infinity, or of -infinity alone gives NaN.
 
 use crate::array::Array;
-use crate::dtype::with_float;
 use crate::error::Result;
+use crate::float::with_float;
 use crate::ops::{Float, expect_shape, row, same_dtype};
 use crate::parallel::{self, Target};
 use crate::simd::{Kernel, Real, Simd};

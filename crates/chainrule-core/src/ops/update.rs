@@ -4,8 +4,8 @@
 //! `Adam` (Kingma and Ba, 2015; PyTorch's `Adam`, `AdamW`): `m += (1 - b1)(g - m); v = b2 v + (1 - b2) g²; p -= lr / (1 - b1^t) · m / (sqrt(v / (1 - b2^t)) + eps)`.
 
 use crate::array::Array;
-use crate::dtype::with_float;
 use crate::error::{Error, Result};
+use crate::float::with_float;
 use crate::ops::{Float, expect_shape, same_dtype};
 use crate::parallel::{self, Target};
 use crate::simd::{Kernel, Real, Simd};

@@ -7,8 +7,8 @@ pub use binary::{Binary, Comparison, binary, compare, select};
 pub use table::{Kept, Unary};
 
 use crate::array::Array;
-use crate::dtype::with_float;
 use crate::error::Result;
+use crate::float::with_float;
 use crate::ops::{Float, expect_shape, same_dtype};
 use crate::parallel::{self, Target};
 use crate::simd::{Kernel, Real, Simd};

@@ -115,6 +115,8 @@ fn gelu_parts<R: Real>(x: R) -> (R, R, R) {
     (u.tanh(), k * (a * c(3.0) * x * x + R::one()), k * a * c(6.0) * x)
 }
 
+/// PyTorch's slope of hardsigmoid is 1/6 rounded to f32, in f64 too.
+const PYTORCH_SIXTH: f64 = (1.0f32 / 6.0) as f64;
 const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
 const SELU_ALPHA: f64 = 1.673_263_242_354_377_2;
 
@@ -160,7 +162,7 @@ functions! {
         |x| choose(x > c(3.0) || x < c(-3.0), R::zero(), c(1.0 / 3.0));
     /// min(max(x / 6 + 1/2, 0), 1)
     Hardsigmoid() "hardsigmoid" input: |x| Real::min(Real::max(x * c(1.0 / 6.0) + c(0.5), R::zero()), R::one()),
-        |x| choose(x > c(-3.0) && x < c(3.0), c(1.0 / 6.0), R::zero()), |_x| R::zero();
+        |x| choose(x > c(-3.0) && x < c(3.0), c(PYTORCH_SIXTH), R::zero()), |_x| R::zero();
     /// min(max(x, `min`), `max`); the slope is 1 on the bounds, as in PyTorch
     Clamp(min, max) "clamp" input: |x| Real::min(Real::max(x, min), max), |x| choose(x >= min && x <= max, R::one(), R::zero()), |_x| R::zero();
     /// |x|

@@ -5,8 +5,8 @@
 use super::channels::{COLUMNS, Extents, Passes};
 use super::{Moments, expect_eps, parameter};
 use crate::array::Array;
-use crate::dtype::with_float;
 use crate::error::Result;
+use crate::float::with_float;
 use crate::ops::{Float, expect_shape, row, same_dtype};
 use crate::parallel::Target;
 use crate::shape::Shape;

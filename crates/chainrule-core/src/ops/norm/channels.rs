@@ -4,7 +4,7 @@
 
 use crate::array::Array;
 use crate::error::{Error, Result};
-use crate::ops::Float;
+use crate::float::Float;
 use crate::parallel::{self, Target};
 use crate::simd::{Kernel, Simd};
 use num_traits::Zero;

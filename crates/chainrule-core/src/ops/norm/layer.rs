@@ -4,8 +4,8 @@
 
 use super::{Moments, expect_eps, parameter};
 use crate::array::Array;
-use crate::dtype::with_float;
 use crate::error::{Error, Result};
+use crate::float::with_float;
 use crate::ops::{Float, expect_shape, row, same_dtype};
 use crate::parallel::{self, Target};
 use crate::shape::Shape;

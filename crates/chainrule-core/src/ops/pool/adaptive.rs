@@ -4,8 +4,9 @@
 
 use super::{Planes, expect_gradient};
 use crate::array::Array;
-use crate::dtype::{DType, with_float};
+use crate::dtype::DType;
 use crate::error::{Error, Result};
+use crate::float::with_float;
 use crate::ops::{Float, row};
 use crate::parallel::Target;
 use crate::simd::{Kernel, Simd};

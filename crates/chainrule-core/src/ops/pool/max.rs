@@ -4,9 +4,10 @@
 
 use super::{Planes, Pool2d, expect_gradient};
 use crate::array::Array;
-use crate::dtype::{DType, Element, with_float};
+use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
-use crate::ops::Float;
+use crate::float::Float;
+use crate::float::with_float;
 use crate::parallel::Target;
 use crate::simd::{Kernel, Simd};
 

@@ -1,0 +1,75 @@
+//! Several arrays into one.
+
+use crate::array::{Array, write_into};
+use crate::error::{Error, Result};
+use crate::ops::same_dtype;
+use crate::shape::Shape;
+
+/// The arrays side by side along `axis` (PyTorch's `cat`): `[.., n_i, ..] -> [.., sum n_i, ..]`.
+///
+/// # Errors
+/// No array; extents that differ elsewhere; different element types.
+pub fn concatenate(arrays: &[&Array], axis: isize) -> Result<Array> {
+    const OP: &str = "concatenate";
+    let Some(first) = arrays.first() else { return Err(Error::value(OP, "got no array, expected at least one")) };
+    let at = first.shape().axis(OP, axis)?;
+    let mut extent = 0usize;
+    for a in arrays {
+        same_dtype(OP, first, a)?;
+        if a.rank() != first.rank() || a.shape().without(at) != first.shape().without(at) {
+            return Err(Error::shape(OP, format!("shapes {:?} and {:?} differ outside dimension {axis}", first.shape(), a.shape())));
+        }
+        extent += a.dims()[at];
+    }
+    let out = Array::stale(Shape::new(first.shape().with(at, extent).dims())?, first.dtype())?;
+    let mut start = 0;
+    for a in arrays {
+        let mut part = out.narrow(at as isize, start, a.dims()[at])?;
+        write_into(a, &mut part);
+        start += a.dims()[at];
+    }
+    Ok(out)
+}
+
+/// `out[.., start.., ..] = x` in a copy of `base` (in place when nothing else holds it): `x` replaces the part that starts at `starts`.
+///
+/// # Errors
+/// A part that does not lie inside `base`; different element types.
+pub fn place(mut base: Array, x: &Array, starts: &[usize]) -> Result<Array> {
+    const OP: &str = "place";
+    same_dtype(OP, &base, x)?;
+    let fits = base.rank() == x.rank() && starts.len() == x.rank() && (0..x.rank()).all(|i| starts[i] + x.dims()[i] <= base.dims()[i]);
+    if !fits {
+        return Err(Error::shape(OP, format!("a part of shape {:?} at {starts:?} is not inside {:?}", x.shape(), base.shape())));
+    }
+    base.own()?;
+    let mut part = base.clone();
+    for (i, &start) in starts.iter().enumerate() {
+        part = part.narrow(i as isize, start, x.dims()[i])?;
+    }
+    write_into(x, &mut part);
+    Ok(base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dtype::DType;
+
+    fn counted(dims: &[usize]) -> Array {
+        Array::from_index(dims, DType::F32, |i| i as f64).unwrap()
+    }
+
+    #[test]
+    fn parts_are_put_together() {
+        let (a, b) = (counted(&[2, 2]), counted(&[2, 3]));
+        let out = concatenate(&[&a, &b.flip(&[1]).unwrap()], -1).unwrap();
+        assert_eq!(out.to_vec::<f32>().unwrap(), [0., 1., 2., 1., 0., 2., 3., 5., 4., 3.]);
+        let error = concatenate(&[&a, &counted(&[3, 3])], 1).unwrap_err().to_string();
+        assert!(error.contains("[2, 2]") && error.contains("[3, 3]"), "{error}");
+        let base = counted(&[3, 3]);
+        let placed = place(base.clone(), &counted(&[2, 1]), &[1, 2]).unwrap();
+        assert_eq!(placed.to_vec::<f32>().unwrap(), [0., 1., 2., 3., 4., 0., 6., 7., 1.]);
+        assert_eq!(base.to_vec::<f32>().unwrap()[5], 5.0);
+    }
+}

@@ -1,0 +1,182 @@
+//! Replays what PyTorch computes, forward and backward, in float64 and float32: see `cases/README.md`.
+
+mod case;
+mod operations;
+mod trajectories;
+
+use case::{Case, error};
+use chainrule::{DType, Rng, Tape, Tensor};
+use std::path::{Path, PathBuf};
+
+/// What the project's own copy holds and this library does not do yet; everything else must pass.
+const UNSUPPORTED: &[&str] = &[
+    // one and three dimensions, transposed convolution, interpolation, unfold
+    "conv1d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "max_pool1d",
+    "avg_pool1d",
+    "max_pool3d",
+    "upsample_nearest",
+    "upsample_bilinear",
+    "unfold",
+    // sorting, and losses and norms still to come
+    "sort",
+    "topk",
+    "bilinear",
+    "ctc",
+    "rms_norm",
+    "instance_norm",
+    "group_norm",
+    "local_response_norm",
+    "normalize",
+    // whole families
+    "rnn",
+    "lstm",
+    "gru",
+    "lstm_variable_length",
+    "sdpa",
+    "sdpa_masked",
+    "multihead_attention",
+    "encoder_layer",
+    "decoder_layer",
+    "rope_half",
+    // optimizers
+    "rmsprop",
+    "adagrad",
+    "adadelta",
+    "adamax",
+    "nadam",
+    "radam",
+];
+
+/// The families with forward and backward, and how near is right in float32.
+const FAMILIES: &[(&str, f64)] = &[
+    ("elementwise", 2e-5),
+    ("reductions", 2e-5),
+    ("shapes", 2e-5),
+    ("convolution", 2e-5),
+    ("normalization", 2e-5),
+    ("losses", 1e-4),
+    ("recurrent", 1e-4),
+    ("attention", 1e-4),
+];
+
+#[derive(Default)]
+struct Tally {
+    passed: usize,
+    failed: Vec<String>,
+    unsupported: Vec<String>,
+}
+
+impl Tally {
+    fn add(&mut self, label: String, op: &str, outcome: Outcome) {
+        match outcome {
+            Outcome::Passed => self.passed += 1,
+            Outcome::Failed(why) => {
+                println!("failed: {label}: {why}");
+                self.failed.push(label);
+            }
+            Outcome::Unsupported => {
+                println!("unsupported: {label}");
+                self.unsupported.push(op.to_string());
+            }
+        }
+    }
+}
+
+enum Outcome {
+    Passed,
+    Failed(String),
+    Unsupported,
+}
+
+/// Runs the case in one element type, compares outputs and all input gradients.
+fn replay(case: &Case, dtype: DType, tolerance: f64) -> Outcome {
+    match compare(case, dtype, tolerance) {
+        Ok(true) => Outcome::Passed,
+        Ok(false) => Outcome::Unsupported,
+        Err(why) => Outcome::Failed(why),
+    }
+}
+
+fn compare(case: &Case, dtype: DType, tolerance: f64) -> Result<bool, String> {
+    let text = |e: chainrule::Error| e.to_string();
+    let tape = Tape::training(&mut Rng::seeded(0));
+    let mut inputs = vec![];
+    for array in case.numbered("in").into_values() {
+        let float = array.dtype().is_float();
+        let array = if float { array.cast(dtype).map_err(|e| e.to_string())? } else { array.clone() };
+        inputs.push(if float { tape.watch(array) } else { Tensor::from(array) });
+    }
+    let Some(outputs) = operations::run(case, &inputs) else { return Ok(false) };
+    let outputs = outputs.map_err(text)?;
+    let golden = case.numbered("out");
+    if golden.len() != outputs.len() {
+        return Err(format!("{} outputs, expected {}", outputs.len(), golden.len()));
+    }
+    let mut loss: Option<Tensor> = None;
+    for (k, golden) in golden {
+        let distance = error(outputs[k].array(), golden);
+        if distance > tolerance {
+            return Err(format!("output {k} is off by {distance:.2e} ({:?} against {:?})", outputs[k].shape(), golden.shape()));
+        }
+        if let Some(upstream) = case.tensors.get(&format!("grad_out.{k}")) {
+            let upstream = Tensor::from(upstream.cast(dtype).map_err(|e| e.to_string())?);
+            let term = outputs[k].mul(&upstream).and_then(|t| t.sum()).map_err(|e| e.to_string())?;
+            loss = Some(match loss {
+                Some(sum) => sum.add(&term).map_err(|e| e.to_string())?,
+                None => term,
+            });
+        }
+    }
+    let expected = case.numbered("grad");
+    if expected.is_empty() {
+        return Ok(true);
+    }
+    let gradients = loss.ok_or("no differentiable output")?.backward().map_err(|e| e.to_string())?;
+    for (k, golden) in expected {
+        let distance = match gradients.wrt(&inputs[k]) {
+            Some(gradient) => error(gradient, golden),
+            // An input that no output depends on.
+            None => error(&chainrule::Array::zeros(golden.dims(), DType::F64).map_err(|e| e.to_string())?, golden),
+        };
+        if distance > tolerance {
+            return Err(format!("gradient {k} is off by {distance:.2e}"));
+        }
+    }
+    Ok(true)
+}
+
+#[test]
+fn golden() {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/cases");
+    let folder = std::env::var_os("CHAINRULE_GOLDEN").map(PathBuf::from);
+    let is_own = folder.is_none();
+    let folder = folder.unwrap_or(own);
+    let mut tally = Tally::default();
+    for (family, tolerance) in FAMILIES {
+        let path = folder.join(format!("{family}.safetensors"));
+        if !path.exists() {
+            println!("absent: {family}");
+            continue;
+        }
+        let before = (tally.passed, tally.failed.len(), tally.unsupported.len());
+        for case in Case::read(&path) {
+            for (dtype, tolerance) in [(DType::F64, 1e-9), (DType::F32, *tolerance)] {
+                tally.add(format!("{family}/{} {dtype}", case.name), &case.op, replay(&case, dtype, tolerance));
+            }
+        }
+        println!("{family}: {} passed, {} failed, {} unsupported", tally.passed - before.0, tally.failed.len() - before.1, tally.unsupported.len() - before.2);
+    }
+    trajectories::replay(&folder, &mut tally);
+    println!("golden: {} passed, {} failed, {} unsupported", tally.passed, tally.failed.len(), tally.unsupported.len());
+    assert!(tally.failed.is_empty(), "failed: {:?}", tally.failed);
+    if is_own {
+        let surprising: Vec<&String> = tally.unsupported.iter().filter(|op| !UNSUPPORTED.contains(&op.as_str())).collect();
+        assert!(surprising.is_empty(), "unsupported without being listed so: {surprising:?}");
+        let done: Vec<&&str> = UNSUPPORTED.iter().filter(|op| !tally.unsupported.iter().any(|u| u == *op)).collect();
+        assert!(done.is_empty(), "listed as unsupported, but they run: {done:?}");
+    }
+}
