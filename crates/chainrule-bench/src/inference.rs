@@ -1,0 +1,26 @@
+//! One forward of one example, off the tape.
+
+use crate::kernels::normal;
+use crate::models::{lenet, mlp};
+use crate::resnet::ResNet18;
+use crate::workload::{Step, Workload};
+use chainrule::nn::Layer;
+use chainrule::{Result, Rng};
+use std::hint::black_box;
+
+/// In their order.
+pub const WORKLOADS: &[Workload] = &[
+    Workload::new("mlp_infer_b1", |rng| infer(mlp(rng)?, &[1, 784], rng)),
+    Workload::new("lenet_infer_b1", |rng| infer(lenet(rng)?, &[1, 1, 28, 28], rng)),
+    Workload::new("resnet18_cifar_infer_b1", |rng| infer(ResNet18::new(rng)?, &[1, 3, 32, 32], rng)),
+    Workload::unsupported("encoder_infer_b1_t128"),
+    Workload::unsupported("lstm_infer_b1_t64"),
+];
+
+fn infer<L: Layer + 'static>(model: L, dims: &[usize], rng: &mut Rng) -> Result<Step> {
+    let x = normal(dims, rng)?;
+    Ok(Box::new(move || {
+        black_box(model.run(&x)?);
+        Ok(())
+    }))
+}
