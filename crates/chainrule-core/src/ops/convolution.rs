@@ -1,4 +1,4 @@
-//! Two-dimensional convolution as an operation on arrays; the kernels stand in [`crate::convolution`].
+//! Two-dimensional convolution as an operation on arrays; the kernels stand in `crate::convolution`.
 //!
 //! The three functions [`conv2d`], [`conv2d_input_gradient`] and [`conv2d_weight_gradient`] are linear in each operand and are each other's derivatives, so any order of gradient is made of them.
 

@@ -6,9 +6,10 @@
 use crate::array::Array;
 use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
+use crate::float::Float;
 use crate::float::with_float;
 use crate::ops::row::{self, Terms};
-use crate::ops::{Float, expect_shape, same_dtype};
+use crate::ops::{expect_shape, same_dtype};
 use crate::parallel::{self, Target};
 use crate::shape::Shape;
 use crate::simd::{Kernel, Real, Simd, Vector};

@@ -1,4 +1,4 @@
-//! Matrix products and the linear layer, on the engine in [`crate::gemm`].
+//! Matrix products and the linear layer, on the engine in `crate::gemm`.
 
 use crate::array::Array;
 use crate::error::{Error, Result};

@@ -5,8 +5,9 @@
 
 use crate::array::Array;
 use crate::error::Result;
+use crate::float::Float;
 use crate::float::with_float;
-use crate::ops::{Float, expect_shape, row, same_dtype};
+use crate::ops::{expect_shape, row, same_dtype};
 use crate::parallel::{self, Target};
 use crate::simd::{Kernel, Real, Simd};
 

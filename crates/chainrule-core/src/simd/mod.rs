@@ -1,8 +1,8 @@
 //! The CPU level, found once, and the one `match` that sends a kernel to it.
 //!
-//! A kernel is written once, generic over [`Simd`]; [`run`] compiles it for every level of the target and calls the one this machine has.
-//! Elementwise kernels are plain loops over [`Real`] numbers, which the compiler turns into vector code of the level;
-//! kernels that hold registers by hand (matrix products, convolution) use [`Vector`].
+//! A kernel is written once, generic over `Simd`; `run` compiles it for every level of the target and calls the one this machine has.
+//! Elementwise kernels are plain loops over `Real` numbers, which the compiler turns into vector code of the level;
+//! kernels that hold registers by hand (matrix products, convolution) use `Vector`.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;

@@ -5,9 +5,11 @@
 use super::channels::{COLUMNS, Extents, Passes};
 use super::{Moments, expect_eps, parameter};
 use crate::array::Array;
+use crate::dtype::Element;
 use crate::error::Result;
+use crate::float::Float;
 use crate::float::with_float;
-use crate::ops::{Float, expect_shape, row, same_dtype};
+use crate::ops::{expect_shape, row, same_dtype};
 use crate::parallel::Target;
 use crate::shape::Shape;
 use crate::simd::{Real, Simd, Vector};
@@ -45,9 +47,9 @@ pub fn batch_norm(x: &Array, weight: Option<&Array>, bias: Option<&Array>, eps: 
             let rstd = 1.0 / (moments.variance() + eps).sqrt();
             for (target, value) in kept.iter().zip([moments.mean, rstd, moments.variance()]) {
                 // SAFETY: each channel is finished once.
-                unsafe { target.slice(c, c + 1)[0] = value as T };
+                unsafe { target.slice(c, c + 1)[0] = T::from_f64(value) };
             }
-            [moments.mean as T, (rstd * weight[c] as f64) as T, bias[c], 0.0]
+            [T::from_f64(moments.mean), T::from_f64(rstd * weight[c].to_f64()), bias[c], 0.0]
         };
         extents.walk(&Forward { x: x.slice(), y: Target::new(out.y.slice_mut()), given: false, finish });
         Ok(out)
@@ -96,7 +98,7 @@ fn rstd_of(op: &'static str, x: &Array, variance: &Array, channels: usize, eps: 
     expect_eps(op, eps)?;
     let mut rstd = parameter(op, "the variance", Some(variance), 0.0, x, &[channels])?;
     with_float!(op, x.dtype(), T => {
-        rstd.as_mut_slice::<T>()?.iter_mut().for_each(|v| *v = (1.0 / (*v as f64 + eps).sqrt()) as T);
+        rstd.as_mut_slice::<T>()?.iter_mut().for_each(|v| *v = T::from_f64(1.0 / (v.to_f64() + eps).sqrt()));
         Ok(rstd)
     })
 }
@@ -122,13 +124,13 @@ fn backward(
         let (mean, rstd, weight) = (mean.slice::<T>(), rstd.slice::<T>(), weight.slice::<T>());
         let kept = [Target::new(dbias.slice_mut::<T>()), Target::new(dweight.slice_mut::<T>())];
         let finish = |c: usize, [sum, along]: [f64; 2]| {
-            let (rstd, count) = (rstd[c] as f64, (extents.batch * extents.inner) as f64);
+            let (rstd, count) = (rstd[c].to_f64(), (extents.batch * extents.inner) as f64);
             for (target, value) in kept.iter().zip([sum, along * rstd]) {
                 // SAFETY: each channel is finished once.
-                unsafe { target.slice(c, c + 1)[0] = value as T };
+                unsafe { target.slice(c, c + 1)[0] = T::from_f64(value) };
             }
-            let scale = (rstd * weight[c] as f64) as T;
-            [mean[c], scale, (sum / count) as T, (along * rstd * rstd / count) as T]
+            let scale = T::from_f64(rstd * weight[c].to_f64());
+            [mean[c], scale, T::from_f64(sum / count), T::from_f64(along * rstd * rstd / count)]
         };
         extents.walk(&Backward { dy: dy.slice(), x: x.slice(), mean, dx: Target::new(dx.slice_mut()), own_statistics, finish });
         Ok((dx, dweight, dbias))
@@ -160,26 +162,31 @@ impl<T: Float, F: Fn(usize, Moments) -> [T; 4] + Sync> Passes for Forward<'_, T,
         unsafe { Moments::of::<S, T>(&self.x[at]) }
     }
     #[inline(always)]
-    fn reduce_columns<S: Simd>(&self, extents: Extents, rows: Range<usize>, left: usize, sums: &mut [Moments]) {
+    fn reduce_columns<S: Simd>(&self, extents: Extents, rows: Range<usize>, first: usize, sums: &mut [Moments]) {
         if self.given {
             return;
         }
-        let (columns, count) = (extents.columns(), rows.len());
-        let row = |n: usize| &self.x[n * columns + left..][..sums.len()];
-        let (mut centre, mut distances, mut squares) = ([T::zero(); COLUMNS], [T::zero(); COLUMNS], [T::zero(); COLUMNS]);
+        let (inner, width, count) = (extents.inner, sums.len() * extents.inner, rows.len() * extents.inner);
+        let row = |n: usize| &self.x[n * extents.columns() + first * inner..][..width];
+        let channel = |values: &[T; COLUMNS], c: usize| values[c * inner..(c + 1) * inner].iter().map(|x| (*x).to_f64()).sum::<f64>();
+        let (mut centres, mut distances, mut squares) = ([T::zero(); COLUMNS], [T::zero(); COLUMNS], [T::zero(); COLUMNS]);
         for n in rows.clone() {
-            centre.iter_mut().zip(row(n)).for_each(|(sum, x)| *sum = *sum + *x);
+            distances.iter_mut().zip(row(n)).for_each(|(sum, x)| *sum = *sum + *x);
         }
-        centre.iter_mut().for_each(|sum| *sum = *sum / T::from_f64(count as f64));
+        for c in 0..sums.len() {
+            let mean = channel(&distances, c) / count as f64;
+            centres[c * inner..(c + 1) * inner].fill(T::from_f64(mean));
+        }
+        distances = [T::zero(); COLUMNS];
         for n in rows {
-            for (((distance, square), centre), x) in distances.iter_mut().zip(&mut squares).zip(&centre).zip(row(n)) {
+            for (((distance, square), centre), x) in distances.iter_mut().zip(&mut squares).zip(&centres).zip(row(n)) {
                 let apart = *x - *centre;
                 *distance = *distance + apart;
                 *square = *square + apart * apart;
             }
         }
-        for (j, sums) in sums.iter_mut().enumerate() {
-            *sums = Moments::about(centre[j].to_f64(), count, [distances[j].to_f64(), squares[j].to_f64()]);
+        for (c, sums) in sums.iter_mut().enumerate() {
+            *sums = Moments::about(centres[c * inner].to_f64(), count, [channel(&distances, c), channel(&squares, c)]);
         }
     }
     #[inline(always)]
@@ -245,18 +252,22 @@ impl<T: Float, F: Fn(usize, [f64; 2]) -> [T; 4] + Sync> Passes for Backward<'_, 
         unsafe { row::fold::<S, T, 2>(at.len(), Products(&self.dy[at.clone()], &self.x[at], self.mean[c])) }
     }
     #[inline(always)]
-    fn reduce_columns<S: Simd>(&self, extents: Extents, rows: Range<usize>, left: usize, sums: &mut [[f64; 2]]) {
-        let (columns, width) = (extents.columns(), sums.len());
+    fn reduce_columns<S: Simd>(&self, extents: Extents, rows: Range<usize>, first: usize, sums: &mut [[f64; 2]]) {
+        let (inner, width) = (extents.inner, sums.len() * extents.inner);
         let (mut sum, mut along, mut mean) = ([T::zero(); COLUMNS], [T::zero(); COLUMNS], [T::zero(); COLUMNS]);
-        mean[..width].iter_mut().enumerate().for_each(|(j, mean)| *mean = self.mean[(left + j) / extents.inner]);
+        for c in 0..sums.len() {
+            mean[c * inner..(c + 1) * inner].fill(self.mean[first + c]);
+        }
         for n in rows {
-            let (dy, x) = (&self.dy[n * columns + left..][..width], &self.x[n * columns + left..][..width]);
-            for ((((sum, along), mean), dy), x) in sum.iter_mut().zip(&mut along).zip(&mean).zip(dy).zip(x) {
+            let at = n * extents.columns() + first * inner;
+            for ((((sum, along), mean), dy), x) in sum.iter_mut().zip(&mut along).zip(&mean).zip(&self.dy[at..at + width]).zip(&self.x[at..at + width]) {
                 *sum = *sum + *dy;
                 *along = *along + *dy * (*x - *mean);
             }
         }
-        sums.iter_mut().enumerate().for_each(|(j, sums)| *sums = [sum[j].to_f64(), along[j].to_f64()]);
+        for (c, sums) in sums.iter_mut().enumerate() {
+            *sums = [&sum, &along].map(|values| values[c * inner..(c + 1) * inner].iter().map(|x| (*x).to_f64()).sum());
+        }
     }
     #[inline(always)]
     fn finish(&self, c: usize, sums: [f64; 2]) -> [T; 4] {

@@ -19,7 +19,7 @@ pub(super) struct Extents {
 }
 
 /// Planes from this size on are walked one by one.
-const PLANE: usize = 32;
+const PLANE: usize = 64;
 /// From so many channels on each is a task, whose second pass finds the channel in cache.
 const MANY: usize = 8;
 /// Rows and columns of the blocks in which the matrix `[N, C · L]` is reduced: its second pass finds the block in cache.
@@ -34,8 +34,8 @@ pub(super) trait Passes: Sync {
     fn merge(a: Self::Sums, b: Self::Sums) -> Self::Sums;
     /// Reduces the dense numbers `at` of channel `c`.
     fn reduce<S: Simd>(&self, at: Range<usize>, c: usize) -> Self::Sums;
-    /// Reduces `sums.len() <= COLUMNS` columns from `left` on over the rows of the matrix `[N, C · L]`, column by column.
-    fn reduce_columns<S: Simd>(&self, extents: Extents, rows: Range<usize>, left: usize, sums: &mut [Self::Sums]);
+    /// Reduces the channels from `first` on, which have at most `COLUMNS` columns together, over some rows of the matrix `[N, C · L]`.
+    fn reduce_columns<S: Simd>(&self, extents: Extents, rows: Range<usize>, first: usize, sums: &mut [Self::Sums]);
     /// Turns the sums of channel `c` into the coefficients of the second pass. Called once a channel.
     fn finish(&self, c: usize, sums: Self::Sums) -> [Self::Number; 4];
     /// The second pass over the dense numbers `at` of one channel.
@@ -98,31 +98,26 @@ impl Extents {
 
     /// Small planes: blocks of the matrix `[N, C · L]` are reduced column by column.
     fn walk_rows<P: Passes>(self, passes: &P) {
-        let (columns, blocks) = (self.columns(), self.batch.div_ceil(ROWS));
-        let strips = columns.div_ceil(COLUMNS);
-        let mut pieces = vec![P::Sums::default(); blocks * columns];
+        let (columns, blocks, width) = (self.columns(), self.batch.div_ceil(ROWS), COLUMNS / self.inner);
+        let strips = self.channels.div_ceil(width);
+        let mut pieces = vec![P::Sums::default(); blocks * self.channels];
         let target = Target::new(&mut pieces);
         parallel::ranges(blocks * strips, parallel::GRAIN / (ROWS.min(self.batch) * COLUMNS), |start, end| {
             for task in start..end {
-                let (block, left) = (task / strips, task % strips * COLUMNS);
-                let right = (left + COLUMNS).min(columns);
+                let (block, first) = (task / strips, task % strips * width);
+                let last = (first + width).min(self.channels);
                 // SAFETY: blocks do not overlap.
-                let pieces = unsafe { target.slice(block * columns + left, block * columns + right) };
-                P::Number::run(Block { extents: self, passes, rows: block * ROWS..((block + 1) * ROWS).min(self.batch), left, pieces });
+                let pieces = unsafe { target.slice(block * self.channels + first, block * self.channels + last) };
+                P::Number::run(Block { extents: self, passes, rows: block * ROWS..((block + 1) * ROWS).min(self.batch), first, pieces });
             }
         });
         let mut coefficients = [(); 4].map(|_| vec![P::Number::zero(); columns]);
-        let targets = coefficients.each_mut().map(|values| Target::new(values));
-        parallel::ranges(self.channels, parallel::GRAIN / (16 * blocks * self.inner), |start, end| {
-            for c in start..end {
-                let channel = c * self.inner..(c + 1) * self.inner;
-                let sums = pieces.chunks_exact(columns).flat_map(|block| &block[channel.clone()]).copied().reduce(P::merge).unwrap_or_default();
-                for (target, value) in targets.iter().zip(passes.finish(c, sums)) {
-                    // SAFETY: channels do not overlap.
-                    unsafe { target.slice(channel.start, channel.end) }.fill(value);
-                }
+        for c in 0..self.channels {
+            let sums = pieces[c..].iter().step_by(self.channels).copied().reduce(P::merge).unwrap_or_default();
+            for (values, value) in coefficients.iter_mut().zip(passes.finish(c, sums)) {
+                values[c * self.inner..(c + 1) * self.inner].fill(value);
             }
-        });
+        }
         parallel::ranges(self.batch, parallel::GRAIN / columns, |start, end| {
             P::Number::run(WriteRows { columns, passes, rows: start..end, coefficients: &coefficients })
         });
@@ -193,7 +188,7 @@ struct Block<'a, P: Passes> {
     extents: Extents,
     passes: &'a P,
     rows: Range<usize>,
-    left: usize,
+    first: usize,
     pieces: &'a mut [P::Sums],
 }
 
@@ -201,7 +196,7 @@ impl<P: Passes> Kernel for Block<'_, P> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {
-        self.passes.reduce_columns::<S>(self.extents, self.rows, self.left, self.pieces);
+        self.passes.reduce_columns::<S>(self.extents, self.rows, self.first, self.pieces);
     }
 }
 

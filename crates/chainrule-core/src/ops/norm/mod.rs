@@ -14,7 +14,8 @@ pub use layer::{LayerNorm, layer_norm, layer_norm_backward};
 
 use crate::array::Array;
 use crate::error::{Error, Result};
-use crate::ops::{Float, expect_shape, row, same_dtype};
+use crate::float::Float;
+use crate::ops::{expect_shape, row, same_dtype};
 use crate::simd::Simd;
 
 /// Count, mean and the sum of squared distances from the mean.

@@ -2,6 +2,7 @@
 //!
 //! The divisor `d_o` is `divisor` if given; else the number of the window's positions inside the plane and, with `count_include_pad`, its padding.
 
+use super::windows::{PIECE, Reduce, Tap, put, spaced, walk};
 use super::{Planes, Pool2d, expect_gradient};
 use crate::array::Array;
 use crate::error::{Error, Result};
@@ -67,8 +68,10 @@ impl<T: Float> Shares<T> {
     fn new(pool: &Pool2d, planes: &Planes, count_include_pad: bool, divisor: Option<usize>) -> Shares<T> {
         let shares = |d: usize, factor: usize| {
             let (size, padding) = (planes.input[d], pool.padding[d]);
-            let counted = |padded: usize| padded < size + 2 * padding && (count_include_pad || (padding..size + padding).contains(&padded));
-            let count = |o: usize| (0..pool.kernel[d]).filter(|k| counted(o * pool.stride[d] + k * pool.dilation[d])).count().max(1);
+            // With its padding the plane is a larger one without.
+            let padded = Pool2d { padding: [0; 2], ..*pool };
+            let taps = |o: usize| if count_include_pad { padded.taps(d, o, size + 2 * padding) } else { pool.taps(d, o, size) };
+            let count = |o: usize| taps(o).len().max(1);
             (0..planes.output[d]).map(|o| T::from_f64(1.0 / if divisor.is_some() { factor } else { count(o) } as f64)).collect()
         };
         Shares { rows: shares(0, divisor.unwrap_or(1)), columns: shares(1, 1) }
@@ -79,10 +82,7 @@ fn expect_divisor(op: &'static str, divisor: Option<usize>) -> Result<()> {
     if divisor == Some(0) { Err(Error::value(op, "the divisor is 0, expected at least 1")) } else { Ok(()) }
 }
 
-/// Windows that are summed side by side.
-const PIECE: usize = 16;
-
-/// The means of a row of windows: first down the columns, which are dense, then across.
+/// The means of windows.
 struct Forward<'a, T> {
     pool: &'a Pool2d,
     planes: Planes,
@@ -94,51 +94,46 @@ struct Forward<'a, T> {
 impl<T: Float> Kernel for Forward<'_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self) {
-        let Forward { pool, planes: Planes { input: [height, width], output: [rows, columns], .. }, shares, x, y } = self;
-        // Beyond the row stand zeros, which let the last piece read whole registers.
-        let mut sums = vec![T::zero(); width + pool.stride[1].min(2) * PIECE];
-        let inside = pool.inside(width, columns);
-        for (row, y) in y.chunks_exact_mut(columns).enumerate() {
-            let (plane, o) = (&x[row / rows * height * width..][..height * width], row % rows);
-            sums[..width].fill(T::zero());
-            for at in (0..pool.kernel[0]).filter_map(|i| pool.position(0, o, i, height)) {
-                sums.iter_mut().zip(&plane[at * width..(at + 1) * width]).for_each(|(sum, x)| *sum = *sum + *x);
-            }
-            let mut at = inside.start;
-            while at < inside.end && pool.stride[1] <= 2 {
-                let piece = match pool.stride[1] {
-                    1 => across::<T, 1>(pool, &sums, at),
-                    _ => across::<T, 2>(pool, &sums, at),
-                };
-                let count = PIECE.min(inside.end - at);
-                y[at..at + count].copy_from_slice(&piece[..count]);
-                at += count;
-            }
-            for o in (0..inside.start).chain(at..columns) {
-                y[o] = (0..pool.kernel[1]).filter_map(|j| pool.position(1, o, j, width)).fold(T::zero(), |sum, at| sum + sums[at]);
-            }
-            let share = shares.rows[o];
-            y.iter_mut().zip(&shares.columns).for_each(|(y, column)| *y = *y * (share * *column));
+    fn run<S: Simd>(mut self) {
+        walk(self.pool, self.planes, self.x, &mut self);
+        let [rows, columns] = self.planes.output;
+        for (row, y) in self.y.chunks_exact_mut(columns).enumerate() {
+            let share = self.shares.rows[row % rows];
+            y.iter_mut().zip(&self.shares.columns).for_each(|(y, column)| *y = *y * (share * *column));
         }
     }
 }
 
-/// The sums of the windows from `at` on; those beyond the row are of no account.
-#[inline(always)]
-fn across<T: Float, const STRIDE: usize>(pool: &Pool2d, sums: &[T], at: usize) -> [T; PIECE] {
-    let mut total = [T::zero(); PIECE];
-    for j in 0..pool.kernel[1] {
-        let taps = &sums[at * STRIDE + j * pool.dilation[1] - pool.padding[1]..];
-        let taps = &taps[..STRIDE * PIECE];
-        for k in 0..PIECE {
-            total[k] = total[k] + taps[k * STRIDE];
+impl<T: Float> Reduce<T> for Forward<'_, T> {
+    #[inline(always)]
+    fn piece<const STRIDE: usize, const SPAN: usize>(&mut self, x: &[T], taps: &[Tap], at: usize, count: usize) -> bool {
+        let mut sums = [T::zero(); PIECE];
+        for &(tap, _) in taps {
+            let Some(x) = spaced::<T, STRIDE, SPAN>(x, tap) else { return false };
+            for k in 0..PIECE {
+                sums[k] = sums[k] + x[k];
+            }
         }
+        put(sums, &mut self.y[at..], count);
+        true
     }
-    total
+
+    type State = T;
+    #[inline(always)]
+    fn start() -> T {
+        T::zero()
+    }
+    #[inline(always)]
+    fn take(sum: &mut T, x: T, _: usize) {
+        *sum = *sum + x;
+    }
+    #[inline(always)]
+    fn end(&mut self, sum: T, at: usize) {
+        self.y[at] = sum;
+    }
 }
 
-/// The same walk backward: across into one row, which all rows of the window then take.
+/// The gradient of a row of windows: first across into one row, which all rows of the windows then take.
 struct Backward<'a, T> {
     pool: &'a Pool2d,
     planes: Planes,
@@ -170,11 +165,14 @@ impl<T: Float> Kernel for Backward<'_, T> {
                 for j in 0..pool.kernel[1] {
                     let windows = pool.windows(1, j, width, columns);
                     let Some(from) = pool.position(1, windows.start, j, width).filter(|_| !windows.is_empty()) else { continue };
-                    let taps = sums[from..].iter_mut().step_by(pool.stride[1]);
-                    taps.zip(&scaled[windows]).for_each(|(sum, dy)| *sum = *sum + *dy);
+                    let (sums, scaled) = (&mut sums[from..], &scaled[windows]);
+                    match pool.stride[1] {
+                        1 => sums.iter_mut().zip(scaled).for_each(|(sum, dy)| *sum = *sum + *dy),
+                        stride => sums.iter_mut().step_by(stride).zip(scaled).for_each(|(sum, dy)| *sum = *sum + *dy),
+                    }
                 }
             }
-            for at in (0..pool.kernel[0]).filter_map(|i| pool.position(0, o, i, height)) {
+            for at in pool.taps(0, o, height).map(|i| pool.start(0, o, i)) {
                 let dx = &mut plane[at * width..(at + 1) * width];
                 if apart {
                     dx.copy_from_slice(&sums);

@@ -2,6 +2,7 @@
 //!
 //! What is kept for the backward pass is the position in the window, not in the plane: a byte for windows of up to 256 positions, so that it costs a quarter of the output's memory and not twice as much.
 
+use super::windows::{PIECE, Reduce, Tap, put, spaced, walk};
 use super::{Planes, Pool2d, expect_gradient};
 use crate::array::Array;
 use crate::dtype::{DType, Element};
@@ -187,7 +188,7 @@ impl<T: Float, P: Place, const N: usize, const M: usize> Kernel for Halves<'_, T
 fn largest<T: Float, P: Place>(window: [T; 4]) -> (T, P) {
     let (mut most, mut place) = (window[0], 0u8);
     for (k, x) in window.into_iter().enumerate().skip(1) {
-        let better = x > most || x.is_nan();
+        let better = (x > most) | x.is_nan();
         most = if better { x } else { most };
         place = if better { k as u8 } else { place };
     }
@@ -201,7 +202,7 @@ fn quads<T: Float, P: Place, const N: usize, const M: usize>(above: &[T; M], bel
     }
 }
 
-/// Maxima of any windows: tap by tap over a row of windows, so that the inner loop has no padding to mind.
+/// Maxima of any windows.
 struct Windows<'a, T, P> {
     pool: &'a Pool2d,
     planes: Planes,
@@ -213,57 +214,43 @@ struct Windows<'a, T, P> {
 impl<T: Float, P: Place> Kernel for Windows<'_, T, P> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(self) {
-        let Windows { pool, planes: Planes { input: [height, width], output: [rows, columns], .. }, x, y, places } = self;
-        let kernel = pool.kernel;
-        let first = |d: usize, o: usize, size: usize| (0..kernel[d]).find(|&k| pool.position(d, o, k, size).is_some()).unwrap_or(0);
-        let first_columns: Vec<usize> = (0..columns).map(|o| first(1, o, width)).collect();
-        let taps: Vec<_> = (0..kernel[1]).map(|j| pool.windows(1, j, width, columns)).collect();
-        for (row, (y, places)) in y.chunks_exact_mut(columns).zip(places.chunks_exact_mut(columns)).enumerate() {
-            let (plane, o) = (&x[row / rows * height * width..], row % rows);
-            let top = first(0, o, height) * kernel[1];
-            y.fill(T::neg_infinity());
-            places.iter_mut().zip(&first_columns).for_each(|(place, left)| *place = P::of(top + left));
-            for i in 0..kernel[0] {
-                let Some(line) = pool.position(0, o, i, height) else { continue };
-                for (j, windows) in taps.iter().enumerate().filter(|(_, windows)| !windows.is_empty()) {
-                    let from = line * width + windows.start * pool.stride[1] + j * pool.dilation[1] - pool.padding[1];
-                    let (x, y, places, place) = (&plane[from..], &mut y[windows.clone()], &mut places[windows.clone()], P::of(i * kernel[1] + j));
-                    match pool.stride[1] {
-                        1 => tap::<T, P, 1>(x, y, places, place),
-                        2 => tap::<T, P, 2>(x, y, places, place),
-                        stride => x.iter().step_by(stride).zip(y).zip(places).for_each(|((x, y), p)| take(*x, y, p, place)),
-                    }
-                }
+    fn run<S: Simd>(mut self) {
+        walk(self.pool, self.planes, self.x, &mut self);
+    }
+}
+
+impl<T: Float, P: Place> Reduce<T> for Windows<'_, T, P> {
+    #[inline(always)]
+    fn piece<const STRIDE: usize, const SPAN: usize>(&mut self, x: &[T], taps: &[Tap], at: usize, count: usize) -> bool {
+        let (mut most, mut places) = ([T::neg_infinity(); PIECE], [P::of(taps.first().map_or(0, |tap| tap.1)); PIECE]);
+        for &(tap, place) in taps {
+            let (Some(x), place) = (spaced::<T, STRIDE, SPAN>(x, tap), P::of(place)) else { return false };
+            for k in 0..PIECE {
+                // Without short-circuits, which would keep the loop from becoming registers.
+                let better = (x[k] > most[k]) | x[k].is_nan();
+                most[k] = if better { x[k] } else { most[k] };
+                places[k] = if better { place } else { places[k] };
             }
         }
+        put(most, &mut self.y[at..], count);
+        put(places, &mut self.places[at..], count);
+        true
     }
-}
 
-#[inline(always)]
-fn take<T: Float, P: Place>(x: T, y: &mut T, at: &mut P, place: P) {
-    let better = x > *y || x.is_nan();
-    *y = if better { x } else { *y };
-    *at = if better { place } else { *at };
-}
-
-/// Takes one tap into a row of windows, in pieces of fixed size. The last piece overlaps the one before: a tap can be taken twice.
-#[inline(always)]
-fn tap<T: Float, P: Place, const STRIDE: usize>(x: &[T], y: &mut [T], places: &mut [P], place: P) {
-    const PIECE: usize = 16;
-    let count = y.len();
-    let mut at = 0;
-    while count >= PIECE && at < count {
-        let start = at.min(count - PIECE);
-        let (Some(y), Some(places)) = (y[start..].first_chunk_mut::<PIECE>(), places[start..].first_chunk_mut::<PIECE>()) else { break };
-        let Some(x) = x.get(start * STRIDE..(start + PIECE) * STRIDE) else { break };
-        for k in 0..PIECE {
-            take(x[k * STRIDE], &mut y[k], &mut places[k], place);
+    type State = (T, Option<usize>);
+    #[inline(always)]
+    fn start() -> Self::State {
+        (T::neg_infinity(), None)
+    }
+    #[inline(always)]
+    fn take((most, found): &mut Self::State, x: T, place: usize) {
+        if found.is_none() | (x > *most) | x.is_nan() {
+            (*most, *found) = (x, Some(place));
         }
-        at = start + PIECE;
     }
-    for k in at..count {
-        take(x[k * STRIDE], &mut y[k], &mut places[k], place);
+    #[inline(always)]
+    fn end(&mut self, (most, found): Self::State, at: usize) {
+        (self.y[at], self.places[at]) = (most, P::of(found.unwrap_or(0)));
     }
 }
 
@@ -363,9 +350,11 @@ impl<T: Float, P: Place, const N: usize, const M: usize> Kernel for HalvesBackwa
                         j += 1;
                     }
                 }
-                dx[from + 2 * columns..from + width].fill(T::zero());
+                if width > 2 * columns {
+                    dx[from + width - 1] = T::zero();
+                }
             }
-            if row % rows == rows - 1 {
+            if row % rows == rows - 1 && height > 2 * rows {
                 dx[from + 2 * width..from + (height - 2 * (rows - 1)) * width].fill(T::zero());
             }
         }
@@ -374,11 +363,12 @@ impl<T: Float, P: Place, const N: usize, const M: usize> Kernel for HalvesBackwa
 
 #[inline(always)]
 fn spread<T: Float, P: Place, const N: usize, const M: usize>(dy: &[T; N], places: &[P; N], first: usize, dx: &mut [T; M]) {
+    // Copies, so that no store can touch what is still to be read: then the loops become registers.
+    let (dy, places, zero) = (*dy, *places, T::zero());
     let (left, right) = (P::of(first), P::of(first + 1));
-    for j in 0..N {
-        dx[2 * j] = if places[j] == left { dy[j] } else { T::zero() };
-        dx[2 * j + 1] = if places[j] == right { dy[j] } else { T::zero() };
-    }
+    let left: [T; N] = std::array::from_fn(|j| if places[j] == left { dy[j] } else { zero });
+    let right: [T; N] = std::array::from_fn(|j| if places[j] == right { dy[j] } else { zero });
+    *dx = std::array::from_fn(|j| if j % 2 == 0 { left[j / 2] } else { right[j / 2] });
 }
 
 fn gather<T: Copy + Sync, P: Place, O: Copy + Send + Sync>(

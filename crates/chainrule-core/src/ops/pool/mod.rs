@@ -7,6 +7,7 @@
 mod adaptive;
 mod average;
 mod max;
+mod windows;
 
 pub use adaptive::{adaptive_avg_pool2d, adaptive_avg_pool2d_backward, adaptive_max_pool2d, adaptive_max_pool2d_backward, adaptive_max_pool2d_gather};
 pub use average::{avg_pool2d, avg_pool2d_backward};
@@ -72,11 +73,25 @@ impl Pool2d {
         Ok(out)
     }
 
-    /// Where tap `k` of window `o` of dimension `d` lies, unless in the padding.
+    /// Where tap `k` of window `o` of dimension `d` lies, given that it is inside the plane.
+    #[inline(always)]
+    fn start(&self, d: usize, o: usize, k: usize) -> usize {
+        o * self.stride[d] + k * self.dilation[d] - self.padding[d]
+    }
+
+    /// The same, unless it lies outside.
     #[inline(always)]
     fn position(&self, d: usize, o: usize, k: usize, size: usize) -> Option<usize> {
         let padded = o * self.stride[d] + k * self.dilation[d];
         (padded >= self.padding[d] && padded - self.padding[d] < size).then(|| padded - self.padding[d])
+    }
+
+    /// The taps of window `o` of dimension `d` that lie inside the plane.
+    #[inline(always)]
+    fn taps(&self, d: usize, o: usize, size: usize) -> Range<usize> {
+        let (shift, dilation) = (o * self.stride[d], self.dilation[d]);
+        let end = (size + self.padding[d]).saturating_sub(shift).div_ceil(dilation).min(self.kernel[d]);
+        self.padding[d].saturating_sub(shift).div_ceil(dilation).min(end)..end
     }
 
     /// The windows of dimension `d`, of `count` in all, whose tap `k` lies inside the plane.
