@@ -134,7 +134,7 @@ fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
     plot_curves(&options.curve, &format!("{} on MNIST", options.model), "epoch", "", &curves)?;
     println!("model: {}, curve: {}", options.save.display(), options.curve.display());
     println!(
-        r#"{{"model": "{}", "epochs": {}, "test_accuracy": {accuracy:.4}, "train_seconds": {train_seconds:.3}, "wall_seconds": {:.3}, "peak_mib": {:.1}}}"#,
+        r#"{{"model": "{}", "epochs": {}, "test_accuracy": {accuracy:.4}, "train_seconds": {train_seconds:.3}, "wall_seconds": {:.3}, "peak_mib": {:.0}}}"#,
         options.model,
         options.epochs,
         start.elapsed().as_secs_f64(),
