@@ -1,4 +1,4 @@
-//! Reverse-mode differentiation for [chainrule](https://docs.rs/chainrule): [`Tensor`], [`Tape`], [`Gradients`], the operations and their rules.
+//! Reverse-mode differentiation for chainrule: [`Tensor`], [`Tape`], [`Gradients`], the operations and their rules.
 //!
 //! A tensor is on a tape or off it. On a tape operations are recorded, and [`Tensor::backward`] returns [`Gradients`]; off it the same code infers. There is no global state.
 //! ```

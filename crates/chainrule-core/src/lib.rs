@@ -1,4 +1,4 @@
-//! The tensor core of [chainrule](https://docs.rs/chainrule): [`Array`]s and the kernels that compute with them.
+//! The tensor core of chainrule: [`Array`]s and the kernels that compute with them.
 //!
 //! Functions in [`ops`] take arrays and return arrays, forward and backward in pairs; they know nothing of tapes.
 //! All `unsafe` code of the library stands in this crate.

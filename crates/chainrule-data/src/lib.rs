@@ -1,4 +1,4 @@
-//! Data sets and the batch loader of [chainrule](https://docs.rs/chainrule).
+//! Data sets and the batch loader of chainrule.
 //!
 //! A [`Dataset`] makes a batch from indices, a [`Loader`] says which indices make up an epoch and in what order, and can make batches ahead on a thread of its own.
 //! ```

@@ -1,4 +1,4 @@
-//! `#[derive(Module)]` for [chainrule](https://docs.rs/chainrule): walks over a model's parameters, buffers and adapters by path.
+//! `#[derive(Module)]` for chainrule: walks over a model's parameters, buffers and adapters by path.
 //!
 //! The derived `visit` and `visit_mut` go through the fields in order; a field's name is its part of the path, as in PyTorch's state dict.
 //! Attributes of a field: `#[module(skip)]` leaves it out, `#[module(flatten)]` puts its contents at the parent's path, `#[module(name = "…")]` gives it another name.

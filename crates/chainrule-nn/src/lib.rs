@@ -1,4 +1,4 @@
-//! Neural networks for [chainrule](https://docs.rs/chainrule): parameters, modules, layers, losses, initialisers, model files.
+//! Neural networks for chainrule: parameters, modules, layers, losses, initialisers, model files.
 //!
 //! A model is a plain struct of layers. `#[derive(Module)]` makes it walkable by path, the path being the field names joined by dots, as in PyTorch's state dict.
 //! Freezing, counting, saving, loading and adapters are walks over paths; `forward` is a function of the model and the input.

@@ -1,4 +1,4 @@
-//! Optimizers for [chainrule](https://docs.rs/chainrule): rules, parameter groups, clipping, schedules, state.
+//! Optimizers for chainrule: rules, parameter groups, clipping, schedules, state.
 //!
 //! An optimizer changes a model by its gradients, all or nothing: [`Optimizer::step`] checks everything, then writes.
 //! A [`Rule`] is hyper-parameters, the arrays it keeps for a parameter, and a formula; everything else stands once, in [`Optimizer`].
