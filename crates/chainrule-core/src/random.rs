@@ -188,7 +188,7 @@ fn drop_slice<T: Float>(x: &[T], out: &mut [T], rate: f64, stream: u64) {
                 let words = words(self.stream, 0, self.first + group);
                 for ((y, x), w) in out.iter_mut().zip(x).zip(words) {
                     let kept = T::Real::<S>::wrap(*x) * scale;
-                    *y = if (w as u64) < self.threshold { zero } else { kept }.unwrap();
+                    *y = if (w as u64) < self.threshold { zero } else { kept }.number();
                 }
             }
         }

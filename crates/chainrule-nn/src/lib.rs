@@ -62,4 +62,4 @@ pub use param::{Buffer, Param};
 pub use pattern::Pattern;
 pub use state::*;
 pub use summary::{Row, Summary, summary};
-pub use walk::{buffers, buffers_mut, independent, locate, params, params_mut};
+pub use walk::{buffers, buffers_mut, independent, locate, params, params_mut, path_of};

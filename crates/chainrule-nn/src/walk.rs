@@ -89,6 +89,15 @@ pub fn independent<M: Module + Clone>(model: &M) -> M {
 /// ```
 pub fn locate(model: &dyn Module, error: chainrule_autograd::Error) -> Error {
     let chainrule_autograd::Error::At { id, source } = error else { return error.into() };
+    let found = path_of(model, id);
+    match found {
+        Some(path) => Error::Located { path: path.rsplit_once('.').map_or(path.as_str(), |(layer, _)| layer).to_string(), source: *source },
+        None => chainrule_autograd::Error::At { id, source }.into(),
+    }
+}
+
+/// The path at which the model first shows this parameter or buffer.
+pub fn path_of(model: &dyn Module, id: ParamId) -> Option<String> {
     let mut found = None;
     params(model, |path, param| {
         if param.id == id && found.is_none() {
@@ -100,8 +109,5 @@ pub fn locate(model: &dyn Module, error: chainrule_autograd::Error) -> Error {
             found = Some(path.to_string());
         }
     });
-    match found {
-        Some(path) => Error::Located { path: path.rsplit_once('.').map_or(path.as_str(), |(layer, _)| layer).to_string(), source: *source },
-        None => chainrule_autograd::Error::At { id, source }.into(),
-    }
+    found
 }

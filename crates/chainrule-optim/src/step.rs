@@ -7,7 +7,7 @@ use chainrule_autograd::{Gradients, ParamId};
 use chainrule_core::ops::elementwise::{Unary, unary};
 use chainrule_core::ops::update::{all_finite, sum_of_squares};
 use chainrule_core::{Array, DType};
-use chainrule_nn::{Buffer, Module, Param, Path, Visitor, VisitorMut, buffers, params};
+use chainrule_nn::{Buffer, Module, Param, Path, Visitor, VisitorMut, path_of};
 use std::collections::{BTreeMap, HashMap};
 
 /// What a step did.
@@ -93,8 +93,8 @@ impl<R: Rule> Optimizer<R> {
 
     /// The norm of all gradients and the factor that clips it; clips the numbers too.
     fn measure(&self, plan: &mut Plan, model: &dyn Module) -> Result<(f64, f64)> {
-        let not_finite = |what, id| Error::NonFinite { what, path: path_of(model, id) };
-        let at = |id| move |source| Error::At { path: path_of(model, id), source };
+        let not_finite = |what, id| Error::NonFinite { what, path: shown_at(model, id) };
+        let at = |id| move |source| Error::At { path: shown_at(model, id), source };
         let (mut squares, mut clipped_squares) = (0.0, 0.0);
         for planned in &mut plan.parameters {
             // A finite sum proves every square finite, so one pass answers both questions.
@@ -129,7 +129,7 @@ impl<R: Rule> Optimizer<R> {
             return Err(error);
         }
         match plan.parameters.iter().find(|p| !p.ready) {
-            Some(hidden) => Err(Error::Hidden { path: path_of(model, hidden.id) }),
+            Some(hidden) => Err(Error::Hidden { path: shown_at(model, hidden.id) }),
             None => Ok(()),
         }
     }
@@ -184,7 +184,7 @@ impl<R: Rule> Survey<'_, R> {
         if let Some(other) = self.plan.places.insert(param.id, place)
             && (other.is_some() || param.trainable)
         {
-            return Err(Error::Twice { what: "parameter", first: path_of(self.model, param.id), second: path.to_string() });
+            return Err(Error::Twice { what: "parameter", first: shown_at(self.model, param.id), second: path.to_string() });
         }
         if !param.trainable {
             return Ok(());
@@ -216,7 +216,7 @@ impl<R: Rule> Survey<'_, R> {
         }
         let value = update.apply(&buffer.value).map_err(|source| Error::Update { path: path.to_string(), source })?;
         match self.plan.buffers.insert(buffer.id, value) {
-            Some(_) => Err(Error::Twice { what: "buffer", first: path_of(self.model, buffer.id), second: path.to_string() }),
+            Some(_) => Err(Error::Twice { what: "buffer", first: shown_at(self.model, buffer.id), second: path.to_string() }),
             None => Ok(()),
         }
     }
@@ -326,17 +326,6 @@ pub(crate) fn describe(array: &Array) -> String {
 }
 
 /// The path at which the model first shows this parameter or buffer.
-fn path_of(model: &dyn Module, id: ParamId) -> String {
-    let mut found = None;
-    params(model, |path, param| {
-        if param.id == id && found.is_none() {
-            found = Some(path.to_string());
-        }
-    });
-    buffers(model, |path, buffer| {
-        if buffer.id == id && found.is_none() {
-            found = Some(path.to_string());
-        }
-    });
-    found.unwrap_or_else(|| id.to_string())
+fn shown_at(model: &dyn Module, id: ParamId) -> String {
+    path_of(model, id).unwrap_or_else(|| id.to_string())
 }

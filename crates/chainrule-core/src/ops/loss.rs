@@ -244,9 +244,9 @@ impl<T: Float> Kernel for Backward<'_, T> {
             let factor = real(T::from_f64(scale * ((1.0 - smoothing) * weight + spread * total)));
             let even = real(T::from_f64(-scale * spread));
             match weights.filter(|_| smoothing > 0.0) {
-                Some(weights) => out.iter_mut().zip(weights).for_each(|(dx, w)| *dx = real(*dx).mul_add(factor, real(*w) * even).unwrap()),
-                None if smoothing > 0.0 => out.iter_mut().for_each(|dx| *dx = real(*dx).mul_add(factor, even).unwrap()),
-                None => out.iter_mut().for_each(|dx| *dx = (real(*dx) * factor).unwrap()),
+                Some(weights) => out.iter_mut().zip(weights).for_each(|(dx, w)| *dx = real(*dx).mul_add(factor, real(*w) * even).number()),
+                None if smoothing > 0.0 => out.iter_mut().for_each(|dx| *dx = real(*dx).mul_add(factor, even).number()),
+                None => out.iter_mut().for_each(|dx| *dx = (real(*dx) * factor).number()),
             }
             out[label] = out[label] - T::from_f64(scale * (1.0 - smoothing) * weight);
         }

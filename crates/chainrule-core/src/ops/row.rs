@@ -174,7 +174,7 @@ pub(crate) fn exponentials<S: Simd, T: Float>(x: &[T], shift: T, out: &mut [T]) 
     let (whole_out, rest_out) = out.as_chunks_mut::<PIECE>();
     for (x, out) in whole.iter().zip(whole_out) {
         for i in 0..PIECE {
-            out[i] = (T::Real::<S>::wrap(x[i]) - shift).exp().unwrap();
+            out[i] = (T::Real::<S>::wrap(x[i]) - shift).exp().number();
         }
     }
     if !rest.is_empty() {
@@ -182,7 +182,7 @@ pub(crate) fn exponentials<S: Simd, T: Float>(x: &[T], shift: T, out: &mut [T]) 
         let mut piece = [T::zero(); PIECE];
         piece[..rest.len()].copy_from_slice(rest);
         for x in &mut piece {
-            *x = (T::Real::<S>::wrap(*x) - shift).exp().unwrap();
+            *x = (T::Real::<S>::wrap(*x) - shift).exp().number();
         }
         rest_out.copy_from_slice(&piece[..rest.len()]);
     }

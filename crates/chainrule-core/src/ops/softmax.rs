@@ -118,22 +118,22 @@ impl<T: Float> Kernel for Rows<'_, T> {
                     Form::Softmax => {
                         row::exponentials::<S, T>(a, row::max::<S, T>(a), out);
                         let scale = real(T::from_f64(1.0 / row::sum::<S, T>(out)));
-                        out.iter_mut().for_each(|y| *y = (real(*y) * scale).unwrap());
+                        out.iter_mut().for_each(|y| *y = (real(*y) * scale).number());
                     }
                     Form::LogSoftmax => {
                         let most = row::max::<S, T>(a);
                         let ln = real(T::from_f64(row::exponential_sum::<S, T>(a, most).ln()));
                         let most = real(most);
-                        out.iter_mut().zip(a).for_each(|(y, x)| *y = (real(*x) - most - ln).unwrap());
+                        out.iter_mut().zip(a).for_each(|(y, x)| *y = (real(*x) - most - ln).number());
                     }
                     Form::SoftmaxBackward => {
                         let mean = real(T::from_f64(row::dot::<S, T>(a, b)));
-                        out.iter_mut().zip(a).zip(b).for_each(|((dx, y), dy)| *dx = (real(*y) * (real(*dy) - mean)).unwrap());
+                        out.iter_mut().zip(a).zip(b).for_each(|((dx, y), dy)| *dx = (real(*y) * (real(*dy) - mean)).number());
                     }
                     Form::LogSoftmaxBackward => {
                         let sum = real(T::from_f64(row::sum::<S, T>(b)));
                         row::exponentials::<S, T>(a, T::zero(), out);
-                        out.iter_mut().zip(b).for_each(|(dx, dy)| *dx = (-real(*dx)).mul_add(sum, real(*dy)).unwrap());
+                        out.iter_mut().zip(b).for_each(|(dx, dy)| *dx = (-real(*dx)).mul_add(sum, real(*dy)).number());
                     }
                 }
             }
@@ -171,7 +171,7 @@ impl<T: Float> Kernel for Columns<'_, T> {
             }
             for k in 0..n {
                 let out = out(k);
-                out.iter_mut().zip(&a[part(k)]).zip(&most).for_each(|((y, x), m)| *y = (real(*x) - real(*m)).exp().unwrap());
+                out.iter_mut().zip(&a[part(k)]).zip(&most).for_each(|((y, x), m)| *y = (real(*x) - real(*m)).exp().number());
                 sums.iter_mut().zip(&*out).for_each(|(sum, y)| *sum += (*y).to_f64());
             }
             let log = form == Form::LogSoftmax;
@@ -194,7 +194,7 @@ impl<T: Float> Kernel for Columns<'_, T> {
         for k in 0..n {
             let triples = out(k).iter_mut().zip(&a[part(k)]).zip(&b[part(k)]).zip(&scales);
             if log {
-                triples.for_each(|(((dx, y), dy), sum)| *dx = (-real(*y).exp()).mul_add(real(*sum), real(*dy)).unwrap());
+                triples.for_each(|(((dx, y), dy), sum)| *dx = (-real(*y).exp()).mul_add(real(*sum), real(*dy)).number());
             } else {
                 triples.for_each(|(((dx, y), dy), mean)| *dx = *y * (*dy - *mean));
             }

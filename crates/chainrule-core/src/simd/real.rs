@@ -11,7 +11,7 @@ pub(crate) trait Real:
 {
     type Element: Copy;
     fn wrap(x: Self::Element) -> Self;
-    fn unwrap(self) -> Self::Element;
+    fn number(self) -> Self::Element;
     /// A constant of a formula.
     fn of(x: f64) -> Self;
     /// `self * b + c`, fused where the level can.
@@ -103,7 +103,7 @@ macro_rules! single {
                 $name(x)
             }
             #[inline(always)]
-            fn unwrap(self) -> f32 {
+            fn number(self) -> f32 {
                 self.0
             }
             #[inline(always)]
@@ -187,7 +187,7 @@ impl Real for f64 {
         x
     }
     #[inline(always)]
-    fn unwrap(self) -> f64 {
+    fn number(self) -> f64 {
         self
     }
     #[inline(always)]

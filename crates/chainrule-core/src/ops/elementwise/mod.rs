@@ -77,7 +77,7 @@ impl<T: Float> table::Visitor for Value<'_, T> {
             #[inline(always)]
             fn run<S: Simd>(self) {
                 for (y, x) in self.2.iter_mut().zip(self.1) {
-                    *y = self.0.value(T::Real::<S>::wrap(*x)).unwrap();
+                    *y = self.0.value(T::Real::<S>::wrap(*x)).number();
                 }
             }
         }
@@ -104,7 +104,7 @@ impl<T: Float> table::Visitor for Slope<'_, T> {
             #[inline(always)]
             fn run<S: Simd>(self) {
                 for ((y, g), v) in self.3.iter_mut().zip(self.1).zip(self.2) {
-                    *y = (T::Real::<S>::wrap(*g) * self.0.slope(T::Real::<S>::wrap(*v))).unwrap();
+                    *y = (T::Real::<S>::wrap(*g) * self.0.slope(T::Real::<S>::wrap(*v))).number();
                 }
             }
         }
@@ -114,7 +114,7 @@ impl<T: Float> table::Visitor for Slope<'_, T> {
             #[inline(always)]
             fn run<S: Simd>(self) {
                 for (((y, h), g), v) in self.4.iter_mut().zip(self.1).zip(self.2).zip(self.3) {
-                    *y = (T::Real::<S>::wrap(*h) * T::Real::<S>::wrap(*g) * self.0.bend(T::Real::<S>::wrap(*v))).unwrap();
+                    *y = (T::Real::<S>::wrap(*h) * T::Real::<S>::wrap(*g) * self.0.bend(T::Real::<S>::wrap(*v))).number();
                 }
             }
         }

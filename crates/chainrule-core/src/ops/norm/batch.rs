@@ -199,7 +199,7 @@ impl<T: Float, F: Fn(usize, Moments) -> [T; 4] + Sync> Passes for Forward<'_, T,
         // SAFETY: the walk passes over every number once, inside the arrays.
         let y = unsafe { self.y.slice(at.start, at.end) };
         for (y, x) in y.iter_mut().zip(&self.x[at]) {
-            *y = (T::Real::<S>::wrap(*x) - centre).mul_add(scale, shift).unwrap();
+            *y = (T::Real::<S>::wrap(*x) - centre).mul_add(scale, shift).number();
         }
     }
     #[inline(always)]
@@ -208,7 +208,7 @@ impl<T: Float, F: Fn(usize, Moments) -> [T; 4] + Sync> Passes for Forward<'_, T,
         // SAFETY: as in `write`.
         let y = unsafe { self.y.slice(at.start, at.end) };
         for ((((y, x), centre), scale), shift) in y.iter_mut().zip(&self.x[at]).zip(centre).zip(scale).zip(shift) {
-            *y = (real(*x) - real(*centre)).mul_add(real(*scale), real(*shift)).unwrap();
+            *y = (real(*x) - real(*centre)).mul_add(real(*scale), real(*shift)).number();
         }
     }
 }
@@ -280,10 +280,10 @@ impl<T: Float, F: Fn(usize, [f64; 2]) -> [T; 4] + Sync> Passes for Backward<'_, 
         // SAFETY: the walk passes over every number once, inside the arrays.
         let dx = unsafe { self.dx.slice(at.start, at.end) };
         if !self.own_statistics {
-            return dx.iter_mut().zip(&self.dy[at]).for_each(|(dx, dy)| *dx = (real(*dy) * scale).unwrap());
+            return dx.iter_mut().zip(&self.dy[at]).for_each(|(dx, dy)| *dx = (real(*dy) * scale).number());
         }
         for ((dx, dy), x) in dx.iter_mut().zip(&self.dy[at.clone()]).zip(&self.x[at]) {
-            *dx = ((mean - real(*x)).mul_add(along, real(*dy) - even) * scale).unwrap();
+            *dx = ((mean - real(*x)).mul_add(along, real(*dy) - even) * scale).number();
         }
     }
     #[inline(always)]
@@ -297,7 +297,7 @@ impl<T: Float, F: Fn(usize, [f64; 2]) -> [T; 4] + Sync> Passes for Backward<'_, 
         for (((dx, dy), x), (((mean, scale), even), along)) in
             dx.iter_mut().zip(&self.dy[at.clone()]).zip(&self.x[at]).zip(mean.iter().zip(scale).zip(even).zip(along))
         {
-            *dx = ((real(*mean) - real(*x)).mul_add(real(*along), real(*dy) - real(*even)) * real(*scale)).unwrap();
+            *dx = ((real(*mean) - real(*x)).mul_add(real(*along), real(*dy) - real(*even)) * real(*scale)).number();
         }
     }
 }

@@ -132,7 +132,7 @@ impl<T: Float> Kernel for Forward<'_, T> {
             (*mean, *rstd) = (T::from_f64(moments.mean), T::from_f64(1.0 / (moments.variance() + self.eps).sqrt()));
             let (mean, rstd) = (real(*mean), real(*rstd));
             for (((y, x), weight), bias) in y.iter_mut().zip(x).zip(self.weight).zip(self.bias) {
-                *y = ((real(*x) - mean) * rstd).mul_add(real(*weight), real(*bias)).unwrap();
+                *y = ((real(*x) - mean) * rstd).mul_add(real(*weight), real(*bias)).number();
             }
         }
     }
@@ -180,10 +180,10 @@ impl<T: Float> Kernel for Backward<'_, T> {
             let (even, along) = (real(T::from_f64(sum / size as f64)), real(T::from_f64(along * scale * scale / size as f64)));
             let (mean, rstd) = (real(*mean), real(*rstd));
             for (((dx, dy), x), weight) in dx.iter_mut().zip(dy).zip(x).zip(self.weight) {
-                *dx = ((mean - real(*x)).mul_add(along, real(*dy).mul_add(real(*weight), -even)) * rstd).unwrap();
+                *dx = ((mean - real(*x)).mul_add(along, real(*dy).mul_add(real(*weight), -even)) * rstd).number();
             }
             for (((dweight, dbias), dy), x) in self.dweight.iter_mut().zip(&mut *self.dbias).zip(dy).zip(x) {
-                *dweight = real(*dy).mul_add((real(*x) - mean) * rstd, real(*dweight)).unwrap();
+                *dweight = real(*dy).mul_add((real(*x) - mean) * rstd, real(*dweight)).number();
                 *dbias = *dbias + *dy;
             }
         }

@@ -171,7 +171,7 @@ impl<T: Float> Kernel for Pass<'_, Plain, T, 0> {
         for (value, g) in self.1.iter_mut().zip(self.3) {
             let p = wrap(*value);
             let g = decay.mul_add(p, wrap(*g) * scale);
-            *value = g.mul_add(step, p).unwrap();
+            *value = g.mul_add(step, p).number();
         }
     }
 }
@@ -199,8 +199,8 @@ impl<T: Float> Kernel for Pass<'_, Momentum, T, 1> {
             let p = wrap(*value);
             let g = decay.mul_add(p, wrap(*g) * scale);
             let b = take.mul_add(g, wrap(*buffer) * keep);
-            *buffer = b.unwrap();
-            *value = (by_gradient.mul_add(g, b * by_buffer) + p).unwrap();
+            *buffer = b.number();
+            *value = (by_gradient.mul_add(g, b * by_buffer) + p).number();
         }
     }
 }
@@ -240,7 +240,7 @@ impl<T: Float> Kernel for Pass<'_, Moments, T, 2> {
         let [m, v] = self.2;
         for (((value, m), v), g) in self.1.iter_mut().zip(m).zip(v).zip(self.3) {
             let new = self.0.apply([*value, *g, *m, *v].map(wrap), |v| v);
-            [*value, *m, *v] = new.map(|x| x.unwrap());
+            [*value, *m, *v] = new.map(|x| x.number());
         }
     }
 }
@@ -257,8 +257,8 @@ impl<T: Float> Kernel for Pass<'_, Moments, T, 3> {
                 most = Real::max(most, v);
                 most
             });
-            [*value, *m, *v] = new.map(|x| x.unwrap());
-            *maximum = most.unwrap();
+            [*value, *m, *v] = new.map(|x| x.number());
+            *maximum = most.number();
         }
     }
 }
