@@ -49,6 +49,8 @@ const OUTPUT: u32 = 1 << 31;
 /// So a rule written in operations on tensors serves both; a rule may use a fused kernel on arrays when the pass is not recorded.
 pub struct Pass<'a> {
     pub(crate) grad: &'a Tensor,
+    /// By each output, of an operation that has several.
+    pub(crate) grads: &'a [Option<Tensor>],
     pub(crate) recording: &'a Recording,
     pub(crate) id: NodeId,
     /// The tape to record on.
@@ -70,7 +72,7 @@ impl<'a> Pass<'a> {
     pub fn name(&self) -> &'static str {
         self.node().name
     }
-    /// The gradient of the result by the operation's output, of the output's shape.
+    /// The gradient of the result by the operation's output, of the output's shape. A rule of [`record_outputs`](Tensor::record_outputs) gets those of all outputs as an argument.
     pub fn grad(&self) -> &'a Tensor {
         self.grad
     }
@@ -134,6 +136,11 @@ impl<'a> Pass<'a> {
     /// It was not kept.
     pub fn output(&self) -> Result<Tensor> {
         Ok(self.place(self.output_array()?, Some(self.id)))
+    }
+
+    /// Numbers of the rule's own, where the pass's tensors stand.
+    pub fn constant(&self, array: Array) -> Tensor {
+        self.place(&array, None)
     }
 
     fn place(&self, array: &Array, node: Option<NodeId>) -> Tensor {

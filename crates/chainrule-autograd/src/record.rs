@@ -1,7 +1,7 @@
 //! How every operation, the library's or a user's, enters the tape.
 
 use crate::pass::{Keep, Pass};
-use crate::tape::{Recorder, Rule};
+use crate::tape::{NodeId, Recorder, Rule};
 use crate::tensor::Place;
 use crate::{Array, Error, Result, Tensor};
 use std::sync::Arc;
@@ -74,6 +74,53 @@ impl Tensor {
         enter(name, inputs, keep, false, output, || Box::new(rule))
     }
 
+    /// Records an operation of several outputs. The rule gets their gradients, `None` for an output that nothing depended on, and writes those of the inputs into the slots.
+    ///
+    /// [`Keep::OUTPUT`] is not for it: the rule captures the arrays of the outputs it reads. Outputs of an integer type are constants.
+    /// ```
+    /// # use chainrule_autograd::{Array, Keep, Result, Rng, Tape, Tensor};
+    /// /// (2 x, 3 x)
+    /// fn multiples(x: &Tensor) -> Result<Vec<Tensor>> {
+    ///     let outputs = vec![x.mul_scalar(2.0)?.into_array(), x.mul_scalar(3.0)?.into_array()];
+    ///     Tensor::record_outputs("multiples", &[x], Keep::NONE, outputs, |_, gradients, out| {
+    ///         for (gradient, factor) in gradients.iter().zip([2.0, 3.0]) {
+    ///             let Some(gradient) = gradient else { continue };
+    ///             let part = gradient.mul_scalar(factor)?;
+    ///             out[0] = Some(match out[0].take() {
+    ///                 Some(sum) => sum.add(&part)?,
+    ///                 None => part,
+    ///             });
+    ///         }
+    ///         Ok(())
+    ///     })
+    /// }
+    /// let tape = Tape::training(&mut Rng::seeded(0));
+    /// let x = tape.watch(Tensor::from_slice(&[1f64], &[1])?);
+    /// let y = multiples(&x)?;
+    /// assert_eq!(y[0].add(&y[1])?.sum()?.backward()?.wrt(&x).unwrap().to_vec::<f64>()?, [5.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`record`](Tensor::record).
+    pub fn record_outputs(
+        name: &'static str,
+        inputs: &[&Tensor],
+        keep: Keep,
+        outputs: Vec<Array>,
+        rule: impl Fn(&Pass, &[Option<Tensor>], &mut [Option<Tensor>]) -> Result<()> + Send + Sync + 'static,
+    ) -> Result<Vec<Tensor>> {
+        let meeting = meet(name, inputs)?;
+        let nodes = match meeting.recorder {
+            Some(recorder) if meeting.needs_gradient => {
+                let rule: Rule = Box::new(move |pass, out| rule(pass, pass.grads, out));
+                recorder.record_outputs(name, inputs, keep, &outputs, rule)?
+            }
+            _ => vec![None; outputs.len()],
+        };
+        Ok(outputs.into_iter().zip(nodes).map(|(output, node)| meeting.place(output, node)).collect())
+    }
+
     /// Records an operation that has no derivative: backward through it is an error, never a gradient lost in silence.
     ///
     /// # Errors
@@ -114,6 +161,19 @@ struct Meeting<'a> {
     trainable_off: bool,
 }
 
+impl Meeting<'_> {
+    #[inline]
+    fn place(&self, output: Array, node: Option<NodeId>) -> Tensor {
+        match self.recorder {
+            Some(recorder) => Tensor::on(output, recorder, node, self.training),
+            None => {
+                let trainable = self.trainable_off && output.dtype().is_float();
+                Tensor { array: output, place: Place::Off { trainable } }
+            }
+        }
+    }
+}
+
 #[inline]
 fn meet<'a>(name: &'static str, inputs: &[&'a Tensor]) -> Result<Meeting<'a>> {
     let mut meeting = Meeting { recorder: None, training: true, needs_gradient: false, trainable_off: false };
@@ -138,9 +198,10 @@ fn meet<'a>(name: &'static str, inputs: &[&'a Tensor]) -> Result<Meeting<'a>> {
 
 #[inline(always)]
 fn enter(name: &'static str, inputs: &[&Tensor], keep: Keep, broadcasts: bool, output: Array, rule: impl FnOnce() -> Rule) -> Result<Tensor> {
-    let Meeting { recorder, training, needs_gradient, trainable_off } = meet(name, inputs)?;
-    let float = output.dtype().is_float();
-    let Some(recorder) = recorder else { return Ok(Tensor { array: output, place: Place::Off { trainable: trainable_off && float } }) };
-    let node = if needs_gradient && float { recorder.record(name, inputs, keep, broadcasts, &output, rule())? } else { None };
-    Ok(Tensor::on(output, recorder, node, training))
+    let meeting = meet(name, inputs)?;
+    let node = match meeting.recorder {
+        Some(recorder) if meeting.needs_gradient && output.dtype().is_float() => recorder.record(name, inputs, keep, broadcasts, &output, rule())?,
+        _ => None,
+    };
+    Ok(meeting.place(output, node))
 }

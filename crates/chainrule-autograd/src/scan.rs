@@ -2,7 +2,7 @@
 
 use crate::gradients::Gradients;
 use crate::pass::Pass;
-use crate::tape::{Kind, NodeId, Recorder, Recording};
+use crate::tape::{Kind, NodeId, Recorder, Recording, Rule};
 use crate::{Array, Error, Result, Tensor};
 use chainrule_core::ops::elementwise::{Binary, binary};
 use std::sync::Arc;
@@ -32,15 +32,19 @@ pub(crate) fn backward(op: &'static str, recorder: &Arc<Recorder>, root: Option<
     slots.put(root.index(), Some(Tensor::off(seed)));
     let mut out = Vec::new();
     for i in (0..=root.index()).rev() {
-        if let Some(grad) = slots.take(i) {
-            match &scan.recording.nodes[i].kind {
-                Kind::Parameter(id) => gradients.insert(*id, grad.array.contiguous()?),
-                Kind::Watched => gradients.insert_watched((recorder.serial, i), grad.array.contiguous()?),
-                Kind::Operation(_) => {
-                    let Some(id) = NodeId::new(i) else { continue };
-                    step(&Pass { grad: &grad, recording: &scan.recording, id, recorder: None, wanted: None }, &mut slots, &mut out)?;
+        match &scan.recording.nodes[i].kind {
+            Kind::Parameter(id) => {
+                if let Some(grad) = slots.take(i) {
+                    gradients.insert(*id, grad.array.contiguous()?);
                 }
             }
+            Kind::Watched => {
+                if let Some(grad) = slots.take(i) {
+                    gradients.insert_watched((recorder.serial, i), grad.array.contiguous()?);
+                }
+            }
+            Kind::Operation(rule) | Kind::Several(rule, _) => step(&scan.recording, rule, i, None, &mut slots, &mut out)?,
+            Kind::Output => {}
         }
         if release {
             scan.recording.truncate(i);
@@ -63,12 +67,11 @@ pub(crate) fn gradients_of(recorder: &Arc<Recorder>, root: Option<NodeId>, seed:
     let mut found: Vec<Option<Tensor>> = targets.iter().map(|_| None).collect();
     let mut out = Vec::new();
     for i in (0..=root.index()).rev().filter(|&i| wanted[i]) {
-        let (Some(grad), Some(id)) = (slots.take(i), NodeId::new(i)) else { continue };
-        for (found, _) in found.iter_mut().zip(&targets).filter(|(_, target)| **target == id) {
-            *found = Some(grad.clone());
+        for (found, _) in found.iter_mut().zip(&targets).filter(|(_, target)| target.index() == i) {
+            *found = slots.get(i).cloned();
         }
-        if let Kind::Operation(_) = scan.recording.nodes[i].kind {
-            step(&Pass { grad: &grad, recording: &scan.recording, id, recorder: Some(recorder), wanted: Some(&wanted) }, &mut slots, &mut out)?;
+        if let Kind::Operation(rule) | Kind::Several(rule, _) = &scan.recording.nodes[i].kind {
+            step(&scan.recording, rule, i, Some((recorder, &wanted)), &mut slots, &mut out)?;
         }
     }
     found.into_iter().enumerate().map(|(position, f)| f.ok_or(Error::Unreached { position })).collect()
@@ -85,14 +88,33 @@ fn leading_to(recording: &Recording, root: NodeId, targets: &[NodeId]) -> Vec<bo
     for (i, node) in recording.nodes[..=root.index()].iter().enumerate() {
         let sources = &recording.sources[node.first_source..][..node.inputs as usize];
         wanted[i] |= sources.iter().flatten().any(|s| wanted[s.index()]);
+        if let (Kind::Several(_, outputs), true) = (&node.kind, wanted[i]) {
+            wanted[i + 1..].iter_mut().take(*outputs as usize).for_each(|w| *w = true);
+        }
     }
     wanted
 }
 
-/// Runs the rule of one operation and adds what it returns to the gradients of its inputs.
-fn step(pass: &Pass, slots: &mut Slots, out: &mut Vec<Option<Tensor>>) -> Result<()> {
-    let node = &pass.recording.nodes[pass.id.index()];
-    let Kind::Operation(rule) = &node.kind else { return Ok(()) };
+/// Runs the rule of operation `i`, if a gradient reached it, and adds what it returns to the gradients of its inputs.
+fn step(
+    recording: &Recording,
+    rule: &Rule,
+    i: usize,
+    recorded: Option<(&Arc<Recorder>, &[bool])>,
+    slots: &mut Slots,
+    out: &mut Vec<Option<Tensor>>,
+) -> Result<()> {
+    let node = &recording.nodes[i];
+    let (grad, grads) = match node.kind {
+        Kind::Several(_, outputs) => {
+            let grads: Vec<Option<Tensor>> = (1..=outputs as usize).map(|k| slots.take(i + k)).collect();
+            (grads.iter().flatten().next().cloned(), grads)
+        }
+        _ => (slots.take(i), Vec::new()),
+    };
+    let (Some(grad), Some(id)) = (grad, NodeId::new(i)) else { return Ok(()) };
+    let (recorder, wanted) = recorded.unzip();
+    let pass = &Pass { grad: &grad, grads: &grads, recording, id, recorder, wanted };
     out.clear();
     out.resize_with(node.inputs as usize, || None);
     rule(pass, out)?;
@@ -139,8 +161,13 @@ impl Slots {
         Slots { places: vec![0; nodes], tensors: vec![None], free: Vec::new() }
     }
 
+    fn get(&self, node: usize) -> Option<&Tensor> {
+        self.tensors[self.places[node] as usize].as_ref()
+    }
+
+    /// A node behind the root has none.
     fn take(&mut self, node: usize) -> Option<Tensor> {
-        let place = std::mem::take(&mut self.places[node]);
+        let place = std::mem::take(self.places.get_mut(node)?);
         if place == 0 {
             return None;
         }

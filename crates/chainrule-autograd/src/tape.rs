@@ -126,6 +126,10 @@ pub(crate) enum Kind {
     Parameter(ParamId),
     Watched,
     Operation(Rule),
+    /// An operation of several outputs, which stand behind it as this many [`Output`](Kind::Output)s.
+    Several(Rule, u32),
+    /// One of several outputs; its gradient waits for the operation.
+    Output,
 }
 
 /// An entry of the recording. What it reads stands in the recording's other lists, one after the other.
@@ -268,8 +272,24 @@ impl Recorder {
         }
         match state.push(name, inputs, keep, broadcasts, output, Kind::Operation(rule)) {
             Some(id) => Ok(Some(id)),
-            None => Err(Error::value(name, "the tape holds 2^32 operations, no more are possible")),
+            None => Err(full(name)),
         }
+    }
+
+    /// Appends an operation of several outputs and a node for each; none on a tape that is spent.
+    pub(crate) fn record_outputs(&self, name: &'static str, inputs: &[&Tensor], keep: Keep, outputs: &[Array], rule: Rule) -> Result<Vec<Option<NodeId>>> {
+        let mut state = self.lock();
+        let Some(first) = outputs.first().filter(|_| !state.is_closed()) else {
+            drop(state);
+            return Ok(vec![None; outputs.len()]);
+        };
+        // What is pushed before the tape is found full does no harm: nothing leads to it.
+        state.push(name, inputs, keep, false, first, Kind::Several(rule, outputs.len() as u32)).ok_or_else(|| full(name))?;
+        let mut push = |output: &Array| match state.push(name, &[], Keep::NONE, false, output, Kind::Output) {
+            Some(id) => Ok(output.dtype().is_float().then_some(id)),
+            None => Err(full(name)),
+        };
+        outputs.iter().map(&mut push).collect()
     }
 
     pub(crate) fn parameter(self: &Arc<Self>, id: ParamId, value: &Array, trainable: bool, training: bool) -> Result<Tensor> {
@@ -355,6 +375,10 @@ impl Recorder {
         state.recording = recording;
         (state.phase, state.base) = (Phase::Open, [0; 3]);
     }
+}
+
+fn full(op: &'static str) -> Error {
+    Error::value(op, "the tape holds 2^32 operations, no more are possible")
 }
 
 /// The key of stream `n`: two rounds of SplitMix64's finaliser (Steele, Lea and Flood 2014).

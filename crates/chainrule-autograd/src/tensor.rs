@@ -198,6 +198,28 @@ impl Tensor {
         self.run_backward("backward_keeping", false)
     }
 
+    /// The gradients of the sum of this tensor's elements times those of `gradient`: a backward pass that begins with a gradient from elsewhere (PyTorch's `backward(gradient)`).
+    /// ```
+    /// # use chainrule_autograd::{Array, Rng, Tape, Tensor};
+    /// let tape = Tape::training(&mut Rng::seeded(0));
+    /// let x = tape.watch(Tensor::from_slice(&[2f64, 3.0], &[2])?);
+    /// let gradients = x.square()?.backward_from(&Array::from_slice(&[1f64, 10.0], &[2])?)?;
+    /// assert_eq!(gradients.wrt(&x).unwrap().to_vec::<f64>()?, [4.0, 60.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A gradient of another shape or element type; otherwise as for [`backward`](Tensor::backward).
+    pub fn backward_from(&self, gradient: &Array) -> Result<Gradients> {
+        const OP: &str = "backward_from";
+        let recorder = self.on_recorder(OP)?;
+        if gradient.dims() != self.dims() || gradient.dtype() != self.dtype() {
+            let (got, expected) = ((gradient.dtype(), gradient.shape()), (self.dtype(), self.shape()));
+            return Err(Error::shape(OP, format!("the gradient is {} {:?}, expected {} {:?}", got.0, got.1, expected.0, expected.1)));
+        }
+        crate::scan::backward(OP, recorder, self.node(), gradient.clone(), true)
+    }
+
     fn run_backward(&self, op: &'static str, release: bool) -> Result<Gradients> {
         let recorder = self.on_recorder(op)?;
         self.expect_scalar(op)?;

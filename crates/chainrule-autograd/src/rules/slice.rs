@@ -73,12 +73,32 @@ impl Tensor {
         if sizes.iter().try_fold(0usize, |n, &s| n.checked_add(s)) != Some(extent) {
             return Err(Error::shape("split", format!("sizes {sizes:?} do not sum to the extent {extent} of dimension {axis} of {:?}", self.shape())));
         }
+        self.parts("split", sizes, axis)
+    }
+
+    /// Consecutive parts, as one operation, whose gradient is the parts' joined: zeros only stand where nothing depended on a part.
+    fn parts(&self, name: &'static str, sizes: &[usize], axis: isize) -> Result<Vec<Tensor>> {
         let mut start = 0;
-        let part = |&size: &usize| {
+        let mut part = |&size: &usize| {
             start += size;
-            self.narrow(axis, start - size, size)
+            self.array.narrow(axis, start - size, size)
         };
-        sizes.iter().map(part).collect()
+        let outputs = sizes.iter().map(&mut part).collect::<Result<Vec<_>, _>>()?;
+        let sizes = sizes.to_vec();
+        Tensor::record_outputs(name, &[self], Keep::NONE, outputs, move |pass, gradients, out| {
+            let mut dims = pass.input_dims(0).to_vec();
+            let at = pass.grad().shape().axis(name, axis)?;
+            let mut full = Vec::with_capacity(sizes.len());
+            for (gradient, &size) in gradients.iter().zip(&sizes) {
+                dims[at] = size;
+                full.push(match gradient {
+                    Some(gradient) => gradient.clone(),
+                    None => pass.constant(Array::zeros(&dims, pass.input_dtype(0))?),
+                });
+            }
+            out[0] = Some(Tensor::concatenate(&full.iter().collect::<Vec<_>>(), axis)?);
+            Ok(())
+        })
     }
 
     /// At most `chunks` consecutive parts of equal size along `axis`; the last may be smaller (PyTorch's `chunk`).
@@ -91,7 +111,8 @@ impl Tensor {
             return Err(Error::value("chunk", "got 0 chunks, expected at least 1"));
         }
         let size = extent.div_ceil(chunks).max(1);
-        (0..extent.max(1)).step_by(size).map(|start| self.narrow(axis, start, size.min(extent - start))).collect()
+        let sizes: Vec<usize> = (0..extent.max(1)).step_by(size).map(|start| size.min(extent - start)).collect();
+        self.parts("chunk", &sizes, axis)
     }
 
     /// The dimensions in `axes` run backward, without a copy (PyTorch's `flip`).

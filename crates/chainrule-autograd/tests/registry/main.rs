@@ -138,7 +138,7 @@ fn names_in_sources() -> BTreeSet<String> {
     for file in std::fs::read_dir(folder).unwrap() {
         let path = file.unwrap().path();
         let text = std::fs::read_to_string(&path).unwrap();
-        for call in ["record(", "record_fused(", "record_many(", "record_broadcast("] {
+        for call in ["record(", "record_fused(", "record_many(", "record_outputs(", "record_broadcast("] {
             for after in text.split(&format!("Tensor::{call}")).skip(1) {
                 let argument = after.trim_start();
                 if let Some(name) = argument.strip_prefix('"') {
@@ -153,7 +153,7 @@ fn names_in_sources() -> BTreeSet<String> {
         let callers: &[&str] = match path.file_stem().unwrap().to_str().unwrap() {
             "extreme" => &["max", "min", "max_over", "min_over"],
             "binary" => &["maximum", "minimum"],
-            "slice" => &["narrow", "slice"],
+            "slice" => &["narrow", "slice", "split", "chunk"],
             _ => &[],
         };
         names.extend(callers.iter().map(|c| c.to_string()));
