@@ -32,6 +32,6 @@ pub use error::{Error, Result};
 pub use gradcheck::{GradCheck, gradcheck, gradcheck_second};
 pub use gradients::{Gradients, Update};
 pub use pass::{Keep, Pass};
-pub use rules::{CrossEntropy, INFER, Reduction};
+pub use rules::{CrossEntropy, INFER, Reduction, Unique};
 pub use tape::{ParamId, Tape};
 pub use tensor::Tensor;

@@ -2,6 +2,7 @@
 
 use crate::rules::index::scattered;
 use crate::rules::reduce::{positions, without};
+use crate::rules::sort::squeezed;
 use crate::{Array, Keep, Result, Tensor};
 use chainrule_core::ops::reduce;
 
@@ -17,27 +18,38 @@ impl Tensor {
     /// # Errors
     /// A dimension out of range, or of extent 0.
     pub fn max(&self, axis: isize, keep: bool) -> Result<(Tensor, Tensor)> {
-        self.found("max", axis, keep, reduce::max(&self.array, axis, true)?)
+        squeezed(self.picked("max", axis, reduce::max(&self.array, axis, true)?)?, axis, keep)
     }
 
     /// The smallest number along `axis`, and its index; see [`max`](Tensor::max) (PyTorch's `min(dim)`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let (values, indices) = Tensor::from_slice(&[4f32, 9.0, 3.0], &[3])?.min(0, false)?;
+    /// assert_eq!((values.item()?, indices.item()?), (3.0, 2.0));
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`max`](Tensor::max).
     pub fn min(&self, axis: isize, keep: bool) -> Result<(Tensor, Tensor)> {
-        self.found("min", axis, keep, reduce::min(&self.array, axis, true)?)
+        squeezed(self.picked("min", axis, reduce::min(&self.array, axis, true)?)?, axis, keep)
     }
 
-    fn found(&self, name: &'static str, axis: isize, keep: bool, (values, indices): (Array, Array)) -> Result<(Tensor, Tensor)> {
+    /// Numbers picked along `axis`, and where they stood: the gradient goes back there.
+    pub(crate) fn picked(&self, name: &'static str, axis: isize, (values, indices): (Array, Array)) -> Result<(Tensor, Tensor)> {
         let at = self.shape().axis(name, axis)?;
         let kept = indices.clone();
         let values =
             Tensor::record(name, [self], Keep::NONE, values, move |pass| Ok([Some(scattered(pass.input_dims(0), at, &(&kept).into(), pass.grad())?)]))?;
-        let indices = Tensor::record_without_rule(name, [self], indices)?;
-        if keep { Ok((values, indices)) } else { Ok((values.squeeze(axis)?, indices.squeeze(axis)?)) }
+        Ok((values, Tensor::record_without_rule(name, [self], indices)?))
     }
 
     /// The index of the largest number along `axis` (PyTorch's `argmax`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// assert_eq!(Tensor::from_slice(&[1f32, 9.0, 3.0], &[3])?.argmax(0, false)?.item()?, 1.0);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`max`](Tensor::max).
@@ -46,6 +58,11 @@ impl Tensor {
     }
 
     /// The index of the smallest number along `axis` (PyTorch's `argmin`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// assert_eq!(Tensor::from_slice(&[1f32, 9.0, 3.0], &[3])?.argmin(0, false)?.item()?, 0.0);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`max`](Tensor::max).
@@ -73,6 +90,12 @@ impl Tensor {
     }
 
     /// The largest number over `axes`, all when empty; equal ones share the gradient evenly (PyTorch's `amax`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 9.0, 3.0, 4.0], &[2, 2])?;
+    /// assert_eq!(x.max_over(&[0], false)?.to_vec::<f32>()?, [3.0, 9.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// A dimension out of range, or of extent 0.
@@ -81,6 +104,12 @@ impl Tensor {
     }
 
     /// The smallest number over `axes`, all when empty; equal ones share the gradient evenly (PyTorch's `amin`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 9.0, 3.0, 4.0], &[2, 2])?;
+    /// assert_eq!(x.min_over(&[1], false)?.to_vec::<f32>()?, [1.0, 3.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// A dimension out of range, or of extent 0.

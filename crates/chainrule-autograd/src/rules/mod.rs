@@ -12,6 +12,7 @@ mod einsum;
 mod extreme;
 mod index;
 mod join;
+mod logic;
 mod losses;
 mod matmul;
 mod norm;
@@ -22,8 +23,10 @@ mod scan;
 mod shape;
 mod slice;
 mod softmax;
+mod sort;
 mod unary;
 
 pub use cross_entropy::CrossEntropy;
 pub use losses::Reduction;
 pub use shape::INFER;
+pub use sort::Unique;

@@ -9,6 +9,7 @@ mod index;
 mod product;
 mod reduce;
 mod shape;
+mod sort;
 
 use chainrule_autograd::{Array, DType, GradCheck, Result, Rng, Tape, Tensor};
 use std::collections::BTreeSet;
@@ -65,6 +66,7 @@ fn cases() -> Vec<Case> {
     elementwise::add(&mut cases);
     reduce::add(&mut cases);
     shape::add(&mut cases);
+    sort::add(&mut cases);
     index::add(&mut cases);
     product::add(&mut cases);
     image::add(&mut cases);
@@ -151,7 +153,7 @@ fn names_in_sources() -> BTreeSet<String> {
             }
         }
         let callers: &[&str] = match path.file_stem().unwrap().to_str().unwrap() {
-            "extreme" => &["max", "min", "max_over", "min_over"],
+            "extreme" => &["max", "min", "max_over", "min_over", "sort", "topk", "kthvalue", "median", "cummax", "cummin"],
             "binary" => &["maximum", "minimum"],
             "slice" => &["narrow", "slice", "split", "chunk"],
             _ => &[],

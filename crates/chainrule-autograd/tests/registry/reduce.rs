@@ -37,11 +37,22 @@ pub fn add(cases: &mut Cases) {
             cases.add(name("prod"), vec![numbers(&[2, 3, 4])], move |x| x[0].prod(axis, keep));
         }
         cases.add(format!("cumsum {axis}"), vec![numbers(&[2, 3, 4])], move |x| x[0].cumsum(axis));
+        cases.add(format!("cumprod {axis}"), vec![numbers(&[2, 3, 4])], move |x| x[0].cumprod(axis));
+        cases.add(format!("logcumsumexp {axis}"), vec![numbers(&[2, 3, 4])], move |x| x[0].mul_scalar(5.0)?.logcumsumexp(axis));
+        cases.add(format!("recurrence {axis}"), vec![numbers(&[2, 3, 4]), positive(&[2, 3, 4])], move |x| x[0].recurrence(&x[1], axis));
+        cases.add(format!("cummax {axis}"), vec![apart(&[2, 3, 4])], move |x| Ok(x[0].cummax(axis)?.0));
+        cases.add(format!("cummin {axis}"), vec![apart(&[2, 3, 4])], move |x| Ok(x[0].cummin(axis)?.0));
+        cases.add(format!("diff {axis}"), vec![numbers(&[4, 3, 5])], move |x| x[0].diff(2, axis));
         cases.add(format!("softmax {axis}"), vec![numbers(&[2, 3, 4])], move |x| x[0].mul_scalar(3.0)?.softmax(axis));
         cases.add(format!("log_softmax {axis}"), vec![numbers(&[2, 3, 4])], move |x| x[0].mul_scalar(3.0)?.log_softmax(axis));
     }
     let zeros = Tensor::from_slice(&[0.5, 0.0, 2.0, 0.0, 0.3, 0.0], &[2, 3]).unwrap();
-    cases.add("prod with zeros", vec![zeros], |x| x[0].prod(1, false));
+    cases.add("prod with zeros", vec![zeros.clone()], |x| x[0].prod(1, false));
+    cases.add("cumprod with zeros", vec![zeros], |x| x[0].cumprod(1));
+    cases.add("cumprod of nothing", vec![numbers(&[2, 0])], |x| x[0].cumprod(1));
+    cases.add("logcumsumexp of one", vec![numbers(&[2, 1])], |x| x[0].logcumsumexp(1));
+    cases.add("recurrence of nothing", vec![numbers(&[0, 2]), numbers(&[0, 2])], |x| x[0].recurrence(&x[1], 0));
+    cases.add("recurrence with its own decay", vec![numbers(&[4])], |x| x[0].recurrence(&x[0], 0));
     cases.add("sums of nothing", vec![numbers(&[0, 3])], |x| x[0].sum_over(&[0], false));
     cases.add("cumsum of nothing", vec![numbers(&[2, 0])], |x| x[0].cumsum(1));
     cases.add("softmax of one", vec![numbers(&[3, 1])], |x| x[0].softmax(-1));

@@ -6,13 +6,16 @@ pub mod convolution;
 pub mod elementwise;
 pub mod index;
 pub mod join;
+pub(crate) mod lines;
 pub mod loss;
 pub mod matmul;
 pub mod norm;
 pub mod pool;
 pub mod reduce;
 pub(crate) mod row;
+pub mod scan;
 pub mod softmax;
+pub mod sort;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod update;

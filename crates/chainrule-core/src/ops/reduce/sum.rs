@@ -1,10 +1,10 @@
-//! Sums, products, extremes and running sums along dimensions.
+//! Sums over dimensions, and what undoes broadcasting.
 //!
 //! Dimensions are reduced a block of neighbours at a time, so that every case is `[outer, reduced, inner] -> [outer, inner]`.
 //! Sums are fixed trees over blocks of fixed size: the same bits for any number of threads, and errors that grow with the logarithm of the count.
 
 use crate::array::Array;
-use crate::dtype::{DType, Element, with_element};
+use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::float::with_float;
@@ -237,127 +237,6 @@ pub fn sum_to(x: &Array, dims: &[usize]) -> Result<Array> {
     out.reshape(dims)
 }
 
-/// The largest number along `axis` and where it stands (i64): the first of equals; NaN counts as largest, as in PyTorch.
-///
-/// # Errors
-/// A dimension out of range, or of extent 0.
-pub fn max(x: &Array, axis: isize, keep: bool) -> Result<(Array, Array)> {
-    with_element!(x.dtype(), T => extreme("max", x, axis, keep, |a: T, b: T| a > b))
-}
-
-/// The smallest number along `axis` and where it stands; as [`max`].
-///
-/// # Errors
-/// A dimension out of range, or of extent 0.
-pub fn min(x: &Array, axis: isize, keep: bool) -> Result<(Array, Array)> {
-    with_element!(x.dtype(), T => extreme("min", x, axis, keep, |a: T, b: T| a < b))
-}
-
-fn extreme<T: Element>(op: &'static str, x: &Array, axis: isize, keep: bool, better: impl Fn(T, T) -> bool + Sync) -> Result<(Array, Array)> {
-    let at = x.shape().axis(op, axis)?;
-    let extent = x.dims()[at];
-    if extent == 0 {
-        return Err(Error::shape(op, format!("dimension {axis} of {:?} is empty, expected at least one number", x.shape())));
-    }
-    let shape = if keep { x.shape().with(at, 1) } else { x.shape().without(at) };
-    let (mut values, mut places) = (Array::stale(shape, x.dtype())?, Array::stale(shape, DType::I64)?);
-    let x = x.contiguous()?;
-    let inner: usize = x.dims()[at + 1..].iter().product();
-    let (numbers, to_value, to_place) = (x.slice::<T>(), Target::new(values.slice_mut::<T>()), Target::new(places.slice_mut::<i64>()));
-    parallel::ranges(shape.count(), (parallel::GRAIN / extent).max(1), |start, end| {
-        for i in start..end {
-            let first = i / inner * extent * inner + i % inner;
-            let (mut best, mut place) = (numbers[first], 0);
-            for k in 1..extent {
-                let number = numbers[first + k * inner];
-                #[allow(clippy::eq_op)]
-                if better(number, best) || (number != number && best == best) {
-                    (best, place) = (number, k as i64);
-                }
-            }
-            // SAFETY: ranges do not overlap.
-            unsafe { (to_value.slice(i, i + 1)[0], to_place.slice(i, i + 1)[0]) = (best, place) };
-        }
-    });
-    Ok((values, places))
-}
-
-/// Calls `body(numbers along the axis, results along the axis)` for every line of `x` along `axis`; `extent` is the length of a line of the result.
-fn lines<T: Float>(
-    op: &'static str,
-    x: &Array,
-    axis: isize,
-    extent: Option<usize>,
-    body: impl Fn(&mut dyn Iterator<Item = T>, &mut dyn FnMut(T)) + Sync,
-) -> Result<Array> {
-    let at = x.shape().axis(op, axis)?;
-    let x = x.contiguous()?;
-    let (from, to) = (x.dims()[at], extent.unwrap_or(x.dims()[at]));
-    let shape = x.shape().with(at, to);
-    let mut out = Array::stale(shape, x.dtype())?;
-    let inner: usize = x.dims()[at + 1..].iter().product();
-    let outer: usize = x.dims()[..at].iter().product();
-    let (numbers, target) = (x.slice::<T>(), Target::new(out.slice_mut::<T>()));
-    parallel::ranges(outer * inner, (parallel::GRAIN / from.max(1)).max(1), |start, end| {
-        for line in start..end {
-            let (o, i) = (line / inner, line % inner);
-            let mut next = o * to * inner + i;
-            body(&mut (0..from).map(|k| numbers[(o * from + k) * inner + i]), &mut |value| {
-                // SAFETY: the places of a line belong to it alone.
-                unsafe { target.slice(next, next + 1)[0] = value };
-                next += inner;
-            });
-        }
-    });
-    Ok(out)
-}
-
-/// The product along `axis`.
-///
-/// # Errors
-/// A dimension out of range; element types other than f32 and f64.
-pub fn prod(x: &Array, axis: isize, keep: bool) -> Result<Array> {
-    const OP: &str = "prod";
-    let out = with_float!(OP, x.dtype(), T => lines::<T>(OP, x, axis, Some(1), |numbers, put| put(numbers.fold(1.0, |p, n| p * n))))?;
-    if keep { Ok(out) } else { out.squeeze(axis) }
-}
-
-/// The product along `axis` of all numbers but the one at each place, without division, so that zeros are no trouble: the slope of [`prod`].
-///
-/// # Errors
-/// A dimension out of range; element types other than f32 and f64.
-pub fn prod_of_others(x: &Array, axis: isize) -> Result<Array> {
-    const OP: &str = "prod_of_others";
-    with_float!(OP, x.dtype(), T => lines::<T>(OP, x, axis, None, |numbers, put| {
-        let numbers: Vec<T> = numbers.collect();
-        let mut after = vec![1.0; numbers.len() + 1];
-        for (i, n) in numbers.iter().enumerate().rev() {
-            after[i] = after[i + 1] * n;
-        }
-        let mut before = 1.0;
-        for (n, after) in numbers.iter().zip(&after[1..]) {
-            put(before * after);
-            before *= n;
-        }
-    }))
-}
-
-/// The running sum along `axis`: `out[k] = x[0] + … + x[k]`.
-///
-/// # Errors
-/// A dimension out of range; element types other than f32 and f64.
-pub fn cumsum(x: &Array, axis: isize) -> Result<Array> {
-    const OP: &str = "cumsum";
-    with_float!(OP, x.dtype(), T => lines::<T>(OP, x, axis, None, |numbers, put| {
-        // In double, so that long sums keep their digits.
-        let mut sum = 0f64;
-        for n in numbers {
-            sum += n.to_f64();
-            put(T::from_f64(sum));
-        }
-    }))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -432,24 +311,5 @@ mod tests {
         assert!(sum(&x, &[1, 1], false).is_err() && sum(&x, &[3], false).is_err());
         let yes = Array::from_slice(&[1u8, 0, 1], &[3]).unwrap();
         assert_eq!(sum(&yes, &[], false).unwrap().to_vec::<i64>().unwrap(), [2]);
-    }
-
-    #[test]
-    fn extremes_name_the_first_and_nan() {
-        let x = Array::from_slice(&[1f32, 5.0, 5.0, 2.0, f32::NAN, 3.0], &[2, 3]).unwrap();
-        let (values, places) = max(&x, 1, false).unwrap();
-        assert_eq!(places.to_vec::<i64>().unwrap(), [1, 1]);
-        assert!(values.to_vec::<f32>().unwrap()[1].is_nan());
-        let (values, places) = min(&x, 0, true).unwrap();
-        assert_eq!((values.dims(), places.to_vec::<i64>().unwrap()), (&[1, 3][..], vec![0, 1, 1]));
-        assert!(max(&Array::zeros(&[2, 0], DType::F32).unwrap(), 1, false).is_err());
-    }
-
-    #[test]
-    fn products_and_running_sums() {
-        let x = Array::from_slice(&[2f64, 0.0, 3.0, 4.0, 5.0, 6.0], &[2, 3]).unwrap();
-        assert_eq!(prod(&x, 1, false).unwrap().to_vec::<f64>().unwrap(), [0.0, 120.0]);
-        assert_eq!(prod_of_others(&x, 1).unwrap().to_vec::<f64>().unwrap(), [0.0, 6.0, 0.0, 30.0, 24.0, 20.0]);
-        assert_eq!(cumsum(&x, 0).unwrap().to_vec::<f64>().unwrap(), [2.0, 0.0, 3.0, 6.0, 5.0, 9.0]);
     }
 }
