@@ -1,7 +1,7 @@
 //! How every operation, the library's or a user's, enters the tape.
 
 use crate::pass::{Keep, Pass};
-use crate::tape::{NodeId, Recorder, Rule};
+use crate::tape::{Kind, NodeId, Recorder, Rule};
 use crate::tensor::Place;
 use crate::{Array, Error, Result, Tensor};
 use std::sync::Arc;
@@ -110,15 +110,27 @@ impl Tensor {
         outputs: Vec<Array>,
         rule: impl Fn(&Pass, &[Option<Tensor>], &mut [Option<Tensor>]) -> Result<()> + Send + Sync + 'static,
     ) -> Result<Vec<Tensor>> {
+        Tensor::enter_outputs(name, inputs, keep, outputs, |outputs| Kind::Several(Box::new(move |pass, out| rule(pass, pass.grads, out)), outputs))
+    }
+
+    pub(crate) fn enter_outputs(
+        name: &'static str,
+        inputs: &[&Tensor],
+        keep: Keep,
+        outputs: Vec<Array>,
+        kind: impl FnOnce(u32) -> Kind,
+    ) -> Result<Vec<Tensor>> {
         let meeting = meet(name, inputs)?;
         let nodes = match meeting.recorder {
-            Some(recorder) if meeting.needs_gradient => {
-                let rule: Rule = Box::new(move |pass, out| rule(pass, pass.grads, out));
-                recorder.record_outputs(name, inputs, keep, &outputs, rule)?
-            }
+            Some(recorder) if meeting.needs_gradient => recorder.record_outputs(name, inputs, keep, &outputs, kind(outputs.len() as u32))?,
             _ => vec![None; outputs.len()],
         };
         Ok(outputs.into_iter().zip(nodes).map(|(output, node)| meeting.place(output, node)).collect())
+    }
+
+    /// The one tape on which inputs lie.
+    pub(crate) fn tape_of<'a>(name: &'static str, inputs: &[&'a Tensor]) -> Result<Option<&'a Arc<Recorder>>> {
+        Ok(meet(name, inputs)?.recorder)
     }
 
     /// Records an operation that has no derivative: backward through it is an error, never a gradient lost in silence.

@@ -2,7 +2,7 @@
 
 use crate::gradients::Gradients;
 use crate::pass::Pass;
-use crate::tape::{Kind, NodeId, Recorder, Recording, Rule};
+use crate::tape::{Kind, NodeId, Recorder, Recording};
 use crate::{Array, Error, Result, Tensor};
 use chainrule_core::ops::elementwise::{Binary, binary};
 use std::sync::Arc;
@@ -30,9 +30,15 @@ pub(crate) fn backward(op: &'static str, recorder: &Arc<Recorder>, root: Option<
     let mut gradients = Gradients::with_updates(updates);
     let mut slots = Slots::new(root.index() + 1);
     slots.put(root.index(), Some(Tensor::off(seed)));
+    sweep(recorder, &mut scan.recording, root.index(), release, &mut slots, &mut gradients)?;
+    Ok(gradients)
+}
+
+/// From node `root` back to the first. With `release`, nodes are freed on the way.
+pub(crate) fn sweep(recorder: &Recorder, recording: &mut Recording, root: usize, release: bool, slots: &mut Slots, gradients: &mut Gradients) -> Result<()> {
     let mut out = Vec::new();
-    for i in (0..=root.index()).rev() {
-        match &scan.recording.nodes[i].kind {
+    for i in (0..=root).rev() {
+        match &recording.nodes[i].kind {
             Kind::Parameter(id) => {
                 if let Some(grad) = slots.take(i) {
                     gradients.insert(*id, grad.array.contiguous()?);
@@ -43,14 +49,14 @@ pub(crate) fn backward(op: &'static str, recorder: &Arc<Recorder>, root: Option<
                     gradients.insert_watched((recorder.serial, i), grad.array.contiguous()?);
                 }
             }
-            Kind::Operation(rule) | Kind::Several(rule, _) => step(&scan.recording, rule, i, None, &mut slots, &mut out)?,
-            Kind::Output => {}
+            Kind::Operation(_) | Kind::Several(..) | Kind::Checkpoint(..) => step(recording, i, None, slots, &mut out)?,
+            Kind::Output | Kind::Input => {}
         }
         if release {
-            scan.recording.truncate(i);
+            recording.truncate(i);
         }
     }
-    Ok(gradients)
+    Ok(())
 }
 
 /// The gradients of `root` by `tensors`, recorded behind the forward pass.
@@ -70,9 +76,7 @@ pub(crate) fn gradients_of(recorder: &Arc<Recorder>, root: Option<NodeId>, seed:
         for (found, _) in found.iter_mut().zip(&targets).filter(|(_, target)| target.index() == i) {
             *found = slots.get(i).cloned();
         }
-        if let Kind::Operation(rule) | Kind::Several(rule, _) = &scan.recording.nodes[i].kind {
-            step(&scan.recording, rule, i, Some((recorder, &wanted)), &mut slots, &mut out)?;
-        }
+        step(&scan.recording, i, Some((recorder, &wanted)), &mut slots, &mut out)?;
     }
     found.into_iter().enumerate().map(|(position, f)| f.ok_or(Error::Unreached { position })).collect()
 }
@@ -88,29 +92,33 @@ fn leading_to(recording: &Recording, root: NodeId, targets: &[NodeId]) -> Vec<bo
     for (i, node) in recording.nodes[..=root.index()].iter().enumerate() {
         let sources = &recording.sources[node.first_source..][..node.inputs as usize];
         wanted[i] |= sources.iter().flatten().any(|s| wanted[s.index()]);
-        if let (Kind::Several(_, outputs), true) = (&node.kind, wanted[i]) {
+        if let (Kind::Several(_, outputs) | Kind::Checkpoint(_, outputs), true) = (&node.kind, wanted[i]) {
             wanted[i + 1..].iter_mut().take(*outputs as usize).for_each(|w| *w = true);
         }
     }
     wanted
 }
 
-/// Runs the rule of operation `i`, if a gradient reached it, and adds what it returns to the gradients of its inputs.
-fn step(
-    recording: &Recording,
-    rule: &Rule,
-    i: usize,
-    recorded: Option<(&Arc<Recorder>, &[bool])>,
-    slots: &mut Slots,
-    out: &mut Vec<Option<Tensor>>,
-) -> Result<()> {
+/// Runs the rule of node `i`, if it is an operation and a gradient reached it, and adds what it returns to the gradients of its inputs.
+fn step(recording: &Recording, i: usize, recorded: Option<(&Arc<Recorder>, &[bool])>, slots: &mut Slots, out: &mut Vec<Option<Tensor>>) -> Result<()> {
     let node = &recording.nodes[i];
-    let (grad, grads) = match node.kind {
-        Kind::Several(_, outputs) => {
-            let grads: Vec<Option<Tensor>> = (1..=outputs as usize).map(|k| slots.take(i + k)).collect();
-            (grads.iter().flatten().next().cloned(), grads)
+    let (rule, grad, grads) = match &node.kind {
+        Kind::Operation(rule) => (rule, slots.take(i), Vec::new()),
+        Kind::Several(rule, outputs) => {
+            let grads = slots.of_outputs(i, *outputs);
+            (rule, grads.iter().flatten().next().cloned(), grads)
         }
-        _ => (slots.take(i), Vec::new()),
+        Kind::Checkpoint(replay, outputs) => {
+            let grads = slots.of_outputs(i, *outputs);
+            if grads.iter().all(Option::is_none) {
+                return Ok(());
+            }
+            if recorded.is_some() {
+                return Err(Error::NotDifferentiable { op: node.name, reason: "a checkpoint has no second derivative; leave it out where one is needed" });
+            }
+            return replay.backward(grads, &recording.sources[node.first_source..][..node.inputs as usize], slots);
+        }
+        Kind::Parameter(_) | Kind::Watched | Kind::Output | Kind::Input => return Ok(()),
     };
     let (Some(grad), Some(id)) = (grad, NodeId::new(i)) else { return Ok(()) };
     let (recorder, wanted) = recorded.unzip();
@@ -149,7 +157,7 @@ fn fit(pass: &Pass, i: usize, source: NodeId, slot: &mut Option<Tensor>) -> Resu
 }
 
 /// Gradients on their way: few at a time, so they stand close together, and nodes hold numbers.
-struct Slots {
+pub(crate) struct Slots {
     /// For each node the place of its gradient, 0 for none.
     places: Vec<u32>,
     tensors: Vec<Option<Tensor>>,
@@ -157,8 +165,13 @@ struct Slots {
 }
 
 impl Slots {
-    fn new(nodes: usize) -> Slots {
+    pub(crate) fn new(nodes: usize) -> Slots {
         Slots { places: vec![0; nodes], tensors: vec![None], free: Vec::new() }
+    }
+
+    /// Of an operation with several outputs, which stand behind it.
+    fn of_outputs(&mut self, operation: usize, outputs: u32) -> Vec<Option<Tensor>> {
+        (1..=outputs as usize).map(|k| self.take(operation + k)).collect()
     }
 
     fn get(&self, node: usize) -> Option<&Tensor> {
@@ -166,7 +179,7 @@ impl Slots {
     }
 
     /// A node behind the root has none.
-    fn take(&mut self, node: usize) -> Option<Tensor> {
+    pub(crate) fn take(&mut self, node: usize) -> Option<Tensor> {
         let place = std::mem::take(self.places.get_mut(node)?);
         if place == 0 {
             return None;
@@ -175,7 +188,7 @@ impl Slots {
         self.tensors[place as usize].take()
     }
 
-    fn put(&mut self, node: usize, gradient: Option<Tensor>) {
+    pub(crate) fn put(&mut self, node: usize, gradient: Option<Tensor>) {
         let place = self.free.pop().unwrap_or_else(|| {
             self.tensors.push(None);
             self.tensors.len() as u32 - 1
@@ -185,7 +198,7 @@ impl Slots {
     }
 
     /// Adds a gradient to the node's.
-    fn add(&mut self, node: usize, gradient: &mut Option<Tensor>, recorded: bool) -> Result<()> {
+    pub(crate) fn add(&mut self, node: usize, gradient: &mut Option<Tensor>, recorded: bool) -> Result<()> {
         if self.places[node] == 0 {
             self.put(node, gradient.take());
             return Ok(());

@@ -2,6 +2,7 @@
 //!
 //! The user's `Tape` alone owns the recording; tensors hold the [`Recorder`], a shell that outlives it empty. So no cycle can form, whatever a rule holds.
 
+use crate::checkpoint::Replay;
 use crate::pass::{Keep, Pass};
 use crate::tensor::Place;
 use crate::{Array, DType, Error, Result, Rng, Shape, Tensor, Update};
@@ -47,9 +48,8 @@ impl Tape {
     }
 
     fn new(training: bool, rng: &mut Rng) -> Tape {
-        static SERIAL: AtomicU64 = AtomicU64::new(0);
         let state = State { recording: Recording::spare(), ..State::default() };
-        Tape { recorder: Arc::new(Recorder { serial: SERIAL.fetch_add(1, Relaxed), training, key: rng.next_u64(), state: Mutex::new(state) }) }
+        Tape { recorder: Arc::new(Recorder::new(training, rng.next_u64(), Role::Tape, state)) }
     }
 
     /// Puts data on the tape, as a constant. A tensor from elsewhere (off the tape or of another tape) also comes as a constant.
@@ -76,7 +76,7 @@ impl Tape {
             Place::On { recorder, .. } if !Arc::ptr_eq(recorder, &self.recorder) => return Err(Error::TwoTapes { op: OP }),
             Place::On { node, .. } => *node,
         };
-        self.recorder.lock().bound.insert(id, (node, tensor.array.clone()));
+        self.recorder.bind(id, node, &tensor.array);
         Ok(())
     }
 
@@ -130,6 +130,10 @@ pub(crate) enum Kind {
     Several(Rule, u32),
     /// One of several outputs; its gradient waits for the operation.
     Output,
+    /// A part that is run again in the backward pass, with so many [`Output`](Kind::Output)s behind it.
+    Checkpoint(Box<Replay>, u32),
+    /// In such a run, what comes from outside; its gradient stays in its slot.
+    Input,
 }
 
 /// An entry of the recording. What it reads stands in the recording's other lists, one after the other.
@@ -216,6 +220,8 @@ struct State {
     bound: HashMap<ParamId, (Option<NodeId>, Array)>,
     streams: u64,
     updates: BTreeMap<ParamId, Update>,
+    /// Inside a checkpoint: the outer tape's parameters that need a gradient, in order of use.
+    used: Vec<(ParamId, Tensor)>,
 }
 
 impl State {
@@ -254,10 +260,56 @@ pub(crate) struct Recorder {
     pub(crate) serial: u64,
     pub(crate) training: bool,
     key: u64,
+    role: Role,
     state: Mutex<State>,
 }
 
+enum Role {
+    Tape,
+    /// The first run of a checkpoint of this tape, to which parameters, random streams and buffer updates go.
+    Inside(Arc<Recorder>),
+    /// A checkpoint's second run: its buffer updates have been made.
+    Replay,
+}
+
 impl Recorder {
+    fn new(training: bool, key: u64, role: Role, state: State) -> Recorder {
+        static SERIAL: AtomicU64 = AtomicU64::new(0);
+        Recorder { serial: SERIAL.fetch_add(1, Relaxed), training, key, role, state: Mutex::new(state) }
+    }
+
+    /// For the first run of a checkpoint.
+    pub(crate) fn inside(outer: &Arc<Recorder>) -> Arc<Recorder> {
+        Arc::new(Recorder::new(outer.training, outer.key, Role::Inside(outer.clone()), State::default()))
+    }
+
+    /// For the second.
+    pub(crate) fn replaying(key: u64, streams: u64, training: bool) -> Recorder {
+        Recorder::new(training, key, Role::Replay, State { recording: Recording::spare(), streams, ..State::default() })
+    }
+
+    /// What a first run has read of the outer tape.
+    pub(crate) fn used(&self) -> Vec<(ParamId, Tensor)> {
+        std::mem::take(&mut self.lock().used)
+    }
+
+    /// A leaf whose gradient stays in its slot.
+    pub(crate) fn checkpoint_input(&self, value: &Array) -> Option<NodeId> {
+        self.lock().leaf("input", value, Kind::Input)
+    }
+
+    pub(crate) fn bind(&self, id: ParamId, node: Option<NodeId>, value: &Array) {
+        self.lock().bound.insert(id, (node, value.clone()));
+    }
+
+    /// The key and number of the streams so far.
+    pub(crate) fn streams(&self) -> (u64, u64) {
+        match &self.role {
+            Role::Inside(outer) => outer.streams(),
+            _ => (self.key, self.lock().streams),
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         // No foreign code runs while it is locked, so the state is whole even if a thread died here.
         self.state.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
@@ -277,14 +329,14 @@ impl Recorder {
     }
 
     /// Appends an operation of several outputs and a node for each; none on a tape that is spent.
-    pub(crate) fn record_outputs(&self, name: &'static str, inputs: &[&Tensor], keep: Keep, outputs: &[Array], rule: Rule) -> Result<Vec<Option<NodeId>>> {
+    pub(crate) fn record_outputs(&self, name: &'static str, inputs: &[&Tensor], keep: Keep, outputs: &[Array], kind: Kind) -> Result<Vec<Option<NodeId>>> {
         let mut state = self.lock();
         let Some(first) = outputs.first().filter(|_| !state.is_closed()) else {
             drop(state);
             return Ok(vec![None; outputs.len()]);
         };
         // What is pushed before the tape is found full does no harm: nothing leads to it.
-        state.push(name, inputs, keep, false, first, Kind::Several(rule, outputs.len() as u32)).ok_or_else(|| full(name))?;
+        state.push(name, inputs, keep, false, first, kind).ok_or_else(|| full(name))?;
         let mut push = |output: &Array| match state.push(name, &[], Keep::NONE, false, output, Kind::Output) {
             Some(id) => Ok(output.dtype().is_float().then_some(id)),
             None => Err(full(name)),
@@ -293,6 +345,15 @@ impl Recorder {
     }
 
     pub(crate) fn parameter(self: &Arc<Self>, id: ParamId, value: &Array, trainable: bool, training: bool) -> Result<Tensor> {
+        if let Role::Inside(outer) = &self.role {
+            let tensor = outer.parameter(id, value, trainable, training)?;
+            let constant = Tensor::on(tensor.array.clone(), self, None, training);
+            let mut state = self.lock();
+            if tensor.needs_gradient() && state.used.iter().all(|(used, _)| *used != id) {
+                state.used.push((id, tensor));
+            }
+            return Ok(constant);
+        }
         let mut state = self.lock();
         if let Some((node, bound)) = state.bound.get(&id) {
             return Ok(Tensor::on(bound.clone(), self, *node, training));
@@ -312,6 +373,11 @@ impl Recorder {
     }
 
     pub(crate) fn update(&self, id: ParamId, update: Update) -> Result<()> {
+        match &self.role {
+            Role::Tape => {}
+            Role::Inside(outer) => return outer.update(id, update),
+            Role::Replay => return Ok(()),
+        }
         let mut state = self.lock();
         if state.is_closed() {
             return Ok(());
@@ -325,6 +391,9 @@ impl Recorder {
     }
 
     pub(crate) fn stream(&self) -> u64 {
+        if let Role::Inside(outer) = &self.role {
+            return outer.stream();
+        }
         let mut state = self.lock();
         state.streams += 1;
         mix(self.key, state.streams)

@@ -121,6 +121,14 @@ impl Tensor {
         }
     }
 
+    /// As a constant of another recorder; what is off the tape stays off.
+    pub(crate) fn as_constant_of(&self, recorder: &Arc<Recorder>) -> Tensor {
+        match &self.place {
+            Place::On { training, .. } => Tensor::on(self.array.clone(), recorder, None, *training),
+            Place::Off { .. } => self.clone(),
+        }
+    }
+
     /// The same numbers as a constant: on the same tape in the same mode, but no gradient flows further back (PyTorch's `detach`).
     pub fn detach(&self) -> Tensor {
         match &self.place {

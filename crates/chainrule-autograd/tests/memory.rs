@@ -71,5 +71,21 @@ fn live_bytes_return_to_the_baseline() -> Result<()> {
         step(&mut rng)?;
     }
     assert_eq!(statistics().system_allocations, before);
+    a_checkpoint_keeps_nothing_between_its_runs()
+}
+
+fn a_checkpoint_keeps_nothing_between_its_runs() -> Result<()> {
+    let bytes = |checkpoint: bool| -> Result<usize> {
+        let tape = Tape::training(&mut Rng::seeded(0));
+        let x = tape.watch(Array::ones(&[1 << 18], DType::F32)?);
+        let before = statistics().live;
+        let f = |x: &Tensor| x.exp()?.tanh()?.sin()?.exp()?.tanh()?.sin();
+        let y = if checkpoint { x.checkpoint(f)? } else { f(&x)? };
+        let kept = statistics().live - before;
+        y.sum()?.backward()?;
+        Ok(kept)
+    };
+    let (with, without) = (bytes(true)?, bytes(false)?);
+    assert!(with <= (1 << 20) + 4096 && without >= 5 << 20, "{with} bytes with, {without} without");
     Ok(())
 }

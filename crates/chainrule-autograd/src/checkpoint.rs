@@ -1,0 +1,146 @@
+//! Gradient checkpointing: part of a model is computed again in the backward pass instead of being kept (Chen et al. 2016; PyTorch's `torch.utils.checkpoint`).
+//!
+//! The first run stands on a recorder of its own, whose parameters, random streams and buffer updates are those of the outer tape, and on which everything is a constant, so that nothing is kept.
+//! The second run is recorded on a tape that has the outer one's streams again. Its backward sweep starts from the gradients that the outer one has gathered, and so adds up in the same order: the same bits as without.
+
+use crate::gradients::Gradients;
+use crate::scan::{Slots, sweep};
+use crate::tape::{Kind, NodeId, Recorder, Recording};
+use crate::{Array, Error, ParamId, Result, Tensor};
+use std::sync::Arc;
+
+/// What is run again.
+type Function = dyn Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + Sync;
+
+/// What a second run needs.
+pub(crate) struct Replay {
+    function: Box<Function>,
+    /// With the mode of those that are on the tape.
+    inputs: Vec<(Array, Option<bool>)>,
+    /// Parameters that need a gradient, in order of use: they follow the inputs among the node's sources.
+    parameters: Vec<(ParamId, Array)>,
+    /// The tape's key, and how many of its streams had been used.
+    key: u64,
+    streams: u64,
+    training: bool,
+}
+
+impl Tensor {
+    /// `f` of this tensor, keeping nothing of what happens inside for the backward pass, which runs `f` again: memory for time. Values and gradients have the same bits as those of `f(x)`.
+    ///
+    /// `f` must do the same both times, must not capture tensors of the tape (they come by [`checkpoint_many`](Tensor::checkpoint_many)), and should own what it uses: a clone of a layer shares its numbers.
+    /// Second derivatives do not pass. Off the tape it is `f` alone.
+    /// ```
+    /// # use chainrule_autograd::{Rng, Tape, Tensor};
+    /// let tape = Tape::training(&mut Rng::seeded(0));
+    /// let x = tape.watch(Tensor::from_slice(&[1f64, 2.0], &[2])?);
+    /// let y = x.checkpoint(|x| x.exp()?.tanh()?.sin())?;
+    /// assert_eq!(tape.operations(), ["watch", "checkpoint", "checkpoint"]); // the operation and its output
+    /// let with = y.sum()?.backward()?.wrt(&x).unwrap().to_vec::<f64>()?;
+    /// # let tape = Tape::training(&mut Rng::seeded(0));
+    /// # let x = tape.watch(Tensor::from_slice(&[1f64, 2.0], &[2])?);
+    /// # assert_eq!(x.exp()?.tanh()?.sin()?.sum()?.backward()?.wrt(&x).unwrap().to_vec::<f64>()?, with);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Those of `f`, in either run.
+    pub fn checkpoint(&self, f: impl Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static) -> Result<Tensor> {
+        let mut outputs = Tensor::checkpoint_many(&[self], move |x| Ok(vec![f(&x[0])?]))?;
+        outputs.pop().ok_or(Error::OffTape { op: OP })
+    }
+
+    /// The same for any number of inputs and outputs.
+    ///
+    /// # Errors
+    /// Those of `f`, in either run; inputs of two tapes.
+    pub fn checkpoint_many(inputs: &[&Tensor], f: impl Fn(&[Tensor]) -> Result<Vec<Tensor>> + Send + Sync + 'static) -> Result<Vec<Tensor>> {
+        let Some(outer) = Tensor::tape_of(OP, inputs)? else {
+            return f(&inputs.iter().map(|&x| x.clone()).collect::<Vec<_>>());
+        };
+        let (key, streams) = outer.streams();
+        let inside = Recorder::inside(outer);
+        let run_on: Vec<Tensor> = inputs.iter().map(|x| x.as_constant_of(&inside)).collect();
+        let outputs = f(&run_on)?;
+        let (ids, parameters): (Vec<ParamId>, Vec<Tensor>) = inside.used().into_iter().unzip();
+        let sources: Vec<&Tensor> = inputs.iter().copied().chain(&parameters).collect();
+        let replay = Replay {
+            function: Box::new(f),
+            inputs: inputs.iter().map(|x| (x.array.clone(), x.is_on_tape().then(|| x.is_training()))).collect(),
+            parameters: ids.into_iter().zip(parameters.iter().map(|p| p.array.clone())).collect(),
+            key,
+            streams,
+            training: outer.training,
+        };
+        let arrays = outputs.into_iter().map(Tensor::into_array).collect();
+        Tensor::enter_outputs(OP, &sources, crate::Keep::NONE, arrays, |outputs| Kind::Checkpoint(Box::new(replay), outputs))
+    }
+}
+
+pub(crate) const OP: &str = "checkpoint";
+
+impl Replay {
+    /// Runs again, recorded, and sweeps back from the gradients of the outputs; those of inputs and parameters are added up in the slots of the node's sources.
+    pub(crate) fn backward(&self, grads: Vec<Option<Tensor>>, sources: &[Option<NodeId>], outer: &mut Slots) -> Result<()> {
+        let recorder = Arc::new(Recorder::replaying(self.key, self.streams, self.training));
+        let mut leaves = Vec::with_capacity(sources.len());
+        let (of_inputs, of_parameters) = sources.split_at(self.inputs.len());
+        let mut inputs = Vec::with_capacity(self.inputs.len());
+        for ((array, training), source) in self.inputs.iter().zip(of_inputs) {
+            let leaf = source.and_then(|_| recorder.checkpoint_input(array));
+            leaves.push(leaf);
+            inputs.push(match training {
+                Some(training) => Tensor::on(array.clone(), &recorder, leaf, *training),
+                None => Tensor::off(array.clone()),
+            });
+        }
+        for ((id, value), source) in self.parameters.iter().zip(of_parameters) {
+            let leaf = source.and_then(|_| recorder.checkpoint_input(value));
+            leaves.push(leaf);
+            recorder.bind(*id, leaf, value);
+        }
+        let outputs = (self.function)(&inputs)?;
+        let (recording, _) = recorder.take(OP, true)?;
+        let mut slots = Slots::new(recording.nodes.len());
+        let mut root = None;
+        for (output, grad) in outputs.iter().zip(grads) {
+            let (Some(node), Some(grad)) = (output.node(), grad) else { continue };
+            if output.dims() != grad.dims() {
+                let (got, expected) = (output.shape(), grad.shape());
+                return Err(Error::shape(
+                    OP,
+                    format!("an output has shape {got:?} in the second run, expected {expected:?} as in the first; is the function the same both times?"),
+                ));
+            }
+            slots.add(node.index(), &mut Some(grad), false)?;
+            root = root.max(Some(node.index()));
+        }
+        let pairs = || leaves.iter().zip(sources).filter_map(|(leaf, source)| Some((leaf.as_ref()?.index(), source.as_ref()?.index())));
+        for (leaf, source) in pairs() {
+            if let Some(earlier) = outer.take(source) {
+                slots.put(leaf, Some(earlier));
+            }
+        }
+        if let Some(root) = root {
+            // Parameters that the first run did not meet cannot come up: there are no other leaves.
+            let mut none = Gradients::default();
+            sweep(&recorder, &mut Owned(recording).0, root, true, &mut slots, &mut none)?;
+        }
+        for (leaf, source) in pairs() {
+            let mut gradient = slots.take(leaf);
+            if gradient.is_some() {
+                outer.add(source, &mut gradient, false)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Goes to the spare recordings, whatever happens.
+struct Owned(Recording);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        std::mem::take(&mut self.0).recycle();
+    }
+}
