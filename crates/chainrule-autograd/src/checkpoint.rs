@@ -6,7 +6,7 @@
 use crate::gradients::Gradients;
 use crate::scan::{Slots, sweep};
 use crate::tape::{Kind, NodeId, Recorder, Recording};
-use crate::{Array, Error, ParamId, Result, Tensor};
+use crate::{Array, DType, Error, ParamId, Result, Tensor};
 use std::sync::Arc;
 
 /// What is run again.
@@ -20,9 +20,9 @@ pub(crate) struct Replay {
     /// Parameters that need a gradient, in order of use: they follow the inputs among the node's sources.
     parameters: Vec<(ParamId, Array)>,
     /// The tape's key, and how many of its streams had been used.
-    key: u64,
-    streams: u64,
+    streams: (u64, u64),
     training: bool,
+    precision: Option<DType>,
 }
 
 impl Tensor {
@@ -58,7 +58,7 @@ impl Tensor {
         let Some(outer) = Tensor::tape_of(OP, inputs)? else {
             return f(&inputs.iter().map(|&x| x.clone()).collect::<Vec<_>>());
         };
-        let (key, streams) = outer.streams();
+        let streams = outer.streams();
         let inside = Recorder::inside(outer);
         let run_on: Vec<Tensor> = inputs.iter().map(|x| x.as_constant_of(&inside)).collect();
         let outputs = f(&run_on)?;
@@ -68,9 +68,9 @@ impl Tensor {
             function: Box::new(f),
             inputs: inputs.iter().map(|x| (x.array.clone(), x.is_on_tape().then(|| x.is_training()))).collect(),
             parameters: ids.into_iter().zip(parameters.iter().map(|p| p.array.clone())).collect(),
-            key,
             streams,
             training: outer.training,
+            precision: outer.precision,
         };
         let arrays = outputs.into_iter().map(Tensor::into_array).collect();
         Tensor::enter_outputs(OP, &sources, crate::Keep::NONE, arrays, |outputs| Kind::Checkpoint(Box::new(replay), outputs))
@@ -82,7 +82,7 @@ pub(crate) const OP: &str = "checkpoint";
 impl Replay {
     /// Runs again, recorded, and sweeps back from the gradients of the outputs; those of inputs and parameters are added up in the slots of the node's sources.
     pub(crate) fn backward(&self, grads: Vec<Option<Tensor>>, sources: &[Option<NodeId>], outer: &mut Slots) -> Result<()> {
-        let recorder = Arc::new(Recorder::replaying(self.key, self.streams, self.training));
+        let recorder = Arc::new(Recorder::replaying(self.streams, self.training, self.precision));
         let mut leaves = Vec::with_capacity(sources.len());
         let (of_inputs, of_parameters) = sources.split_at(self.inputs.len());
         let mut inputs = Vec::with_capacity(self.inputs.len());

@@ -52,6 +52,31 @@ impl Tape {
         Tape { recorder: Arc::new(Recorder::new(training, rng.next_u64(), Role::Tape, state)) }
     }
 
+    /// Products (matrix products, linear layers, convolutions, recurrent layers, attention) on this tape round their operands, their results, and on the way back their gradients to a narrower type, and add up in full precision
+    /// (PyTorch's `autocast`). All else stays as it is: norms, softmax, losses, and the parameters themselves, which are the master weights. f16 needs a scaled loss.
+    /// ```
+    /// # use chainrule_autograd::{DType, Rng, Tape, Tensor};
+    /// let tape = Tape::training(&mut Rng::seeded(0)).precision(DType::BF16)?;
+    /// let x = tape.input(Tensor::from_slice(&[1.001f32], &[1, 1])?); // bf16 has 8 significant bits
+    /// assert_eq!(x.matmul(&x)?.item()?, 1.0);
+    /// assert!(x.mul(&x)?.item()? > 1.001);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A type other than bf16, f16 and f32 (which rounds f64 only); a tape on which something lies already.
+    pub fn precision(mut self, dtype: DType) -> Result<Tape> {
+        const OP: &str = "precision";
+        if !matches!(dtype, DType::BF16 | DType::F16 | DType::F32) {
+            return Err(Error::value(OP, format!("got {dtype}, expected bf16, f16 or f32")));
+        }
+        match Arc::get_mut(&mut self.recorder) {
+            Some(recorder) => recorder.precision = Some(dtype),
+            None => return Err(Error::value(OP, "the tape is in use, set its precision before the first input")),
+        }
+        Ok(self)
+    }
+
     /// Puts data on the tape, as a constant. A tensor from elsewhere (off the tape or of another tape) also comes as a constant.
     pub fn input(&self, x: impl Into<Tensor>) -> Tensor {
         Tensor::on(x.into().array, &self.recorder, None, self.recorder.training)
@@ -259,6 +284,8 @@ pub(crate) struct Recorder {
     /// Which tape: unlike an address, never used again.
     pub(crate) serial: u64,
     pub(crate) training: bool,
+    /// What products round to.
+    pub(crate) precision: Option<DType>,
     key: u64,
     role: Role,
     state: Mutex<State>,
@@ -275,17 +302,19 @@ enum Role {
 impl Recorder {
     fn new(training: bool, key: u64, role: Role, state: State) -> Recorder {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
-        Recorder { serial: SERIAL.fetch_add(1, Relaxed), training, key, role, state: Mutex::new(state) }
+        Recorder { serial: SERIAL.fetch_add(1, Relaxed), training, precision: None, key, role, state: Mutex::new(state) }
     }
 
     /// For the first run of a checkpoint.
     pub(crate) fn inside(outer: &Arc<Recorder>) -> Arc<Recorder> {
-        Arc::new(Recorder::new(outer.training, outer.key, Role::Inside(outer.clone()), State::default()))
+        let recorder = Recorder::new(outer.training, outer.key, Role::Inside(outer.clone()), State::default());
+        Arc::new(Recorder { precision: outer.precision, ..recorder })
     }
 
     /// For the second.
-    pub(crate) fn replaying(key: u64, streams: u64, training: bool) -> Recorder {
-        Recorder::new(training, key, Role::Replay, State { recording: Recording::spare(), streams, ..State::default() })
+    pub(crate) fn replaying((key, streams): (u64, u64), training: bool, precision: Option<DType>) -> Recorder {
+        let state = State { recording: Recording::spare(), streams, ..State::default() };
+        Recorder { precision, ..Recorder::new(training, key, Role::Replay, state) }
     }
 
     /// What a first run has read of the outer tape.

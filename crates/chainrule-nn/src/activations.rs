@@ -1,23 +1,80 @@
-//! What the layers of a model give while it runs, by path.
+//! A look at what happens inside a model, by path: what its layers give ([`activations`]), and the gradients that come back to them ([`gradient_hook`]).
 
 use crate::{Kind, Module, Path, Visitor};
 use chainrule_autograd::Tensor;
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 thread_local! {
-    /// What layers report while [`activations`] runs on this thread. It is looked at, never acted upon: no result depends on it.
-    static REPORTS: RefCell<Option<Vec<(Kind, Tensor)>>> = const { RefCell::new(None) };
+    /// Who looks, while [`activations`] or [`gradient_hook`] runs on this thread. No result depends on it.
+    static LOOKING: RefCell<Option<Looking>> = const { RefCell::new(None) };
 }
 
-/// Reports a layer's output to [`activations`], when it runs, and returns it. The library's layers do so; a layer of one's own may.
-pub fn observed<M: ?Sized>(layer: &M, output: Tensor) -> Tensor {
-    REPORTS.with_borrow_mut(|reports| {
-        if let Some(reports) = reports {
-            reports.push((Kind::of(layer), output.clone()));
+struct Looking {
+    paths: HashMap<Kind, Vec<String>>,
+    /// Several layers without contents may share one address; they are then told apart by their order.
+    turn: HashMap<Kind, usize>,
+    what: What,
+}
+
+/// Sees a path and a gradient.
+type Hook = dyn Fn(&str, &Tensor) + Send + Sync;
+
+enum What {
+    Outputs(Vec<(String, Tensor)>),
+    Gradients(Arc<Hook>),
+}
+
+impl Looking {
+    fn at(model: &dyn Module, what: What) -> Looking {
+        let mut paths: HashMap<Kind, Vec<String>> = HashMap::new();
+        modules(model, |path, kind| paths.entry(kind).or_default().push(path.to_string()));
+        Looking { paths, turn: HashMap::new(), what }
+    }
+
+    /// The path of the layer that reports now; `None` for one of another model.
+    fn path(&mut self, kind: Kind) -> Option<String> {
+        let candidates = self.paths.get(&kind)?;
+        let turn = self.turn.entry(kind).or_default();
+        *turn += 1;
+        Some(candidates[(*turn - 1) % candidates.len()].clone())
+    }
+
+    fn see(&mut self, kind: Kind, output: Tensor) -> Tensor {
+        let Some(path) = self.path(kind) else { return output };
+        match &mut self.what {
+            What::Outputs(outputs) => outputs.push((path, output.clone())),
+            What::Gradients(hook) => {
+                let hook = hook.clone();
+                return output.on_gradient(move |gradient| hook(&path, gradient)).unwrap_or(output);
+            }
         }
-    });
-    output
+        output
+    }
+
+    /// Runs `f` while this one looks; whoever looked before looks on afterwards, also when `f` panics.
+    fn during<T>(self, f: impl FnOnce() -> T) -> (T, Option<Looking>) {
+        struct Restore(Option<Looking>);
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                LOOKING.set(self.0.take());
+            }
+        }
+        let outer = Restore(LOOKING.replace(Some(self)));
+        let result = f();
+        let own = LOOKING.take();
+        drop(outer);
+        (result, own)
+    }
+}
+
+/// Shows a layer's output to whoever looks ([`activations`], [`gradient_hook`]), and returns it. The library's layers do so; a layer of one's own may.
+pub fn observed<M: ?Sized>(layer: &M, output: Tensor) -> Tensor {
+    LOOKING.with_borrow_mut(|looking| match looking {
+        Some(looking) => looking.see(Kind::of(layer), output),
+        None => output,
+    })
 }
 
 /// Runs `f`, and returns beside its result what each layer of the model gave, by path, in the order in which they ran.
@@ -34,31 +91,32 @@ pub fn observed<M: ?Sized>(layer: &M, output: Tensor) -> Tensor {
 /// # Ok::<(), Error>(())
 /// ```
 pub fn activations<T>(model: &dyn Module, f: impl FnOnce() -> T) -> (T, Vec<(String, Tensor)>) {
-    /// Puts back what an outer call has gathered, also when `f` panics.
-    struct Restore(Option<Vec<(Kind, Tensor)>>);
-    impl Drop for Restore {
-        fn drop(&mut self) {
-            REPORTS.set(self.0.take());
-        }
+    let (result, looking) = Looking::at(model, What::Outputs(Vec::new())).during(f);
+    match looking {
+        Some(Looking { what: What::Outputs(outputs), .. }) => (result, outputs),
+        _ => (result, Vec::new()),
     }
-    let outer = Restore(REPORTS.replace(Some(Vec::new())));
-    let result = f();
-    let reports = REPORTS.take().unwrap_or_default();
-    drop(outer);
+}
 
-    let mut paths: HashMap<Kind, Vec<String>> = HashMap::new();
-    modules(model, |path, kind| paths.entry(kind).or_default().push(path.to_string()));
-    let mut turn: HashMap<Kind, usize> = HashMap::new();
-    let mut found = Vec::new();
-    for (kind, output) in reports {
-        // Several layers without contents may share one address; they are then told apart by their order.
-        if let Some(candidates) = paths.get(&kind) {
-            let next = turn.entry(kind).or_default();
-            found.push((candidates[*next % candidates.len()].clone(), output));
-            *next += 1;
-        }
-    }
-    (result, found)
+/// Runs `f`, a forward pass; whenever a backward pass over it comes to the output of a layer of the model, `hook` sees the layer's path and that gradient (PyTorch's `register_full_backward_hook`, to look through).
+/// ```
+/// # use chainrule_autograd::{DType, Error, Rng, Tape, Tensor};
+/// # use chainrule_nn::{Layer, Linear, Relu, Sequential, gradient_hook};
+/// use std::sync::{Arc, Mutex};
+/// let mut rng = Rng::seeded(0);
+/// let model = Sequential::new().add(Linear::new(4, 3, &mut rng)?).add(Relu);
+/// let seen = Arc::new(Mutex::new(vec![]));
+/// let hook = { let seen = seen.clone(); move |path: &str, gradient: &Tensor| seen.lock().unwrap().push((path.to_string(), gradient.dims().to_vec())) };
+/// let tape = Tape::training(&mut rng);
+/// let x = tape.input(Tensor::ones(&[2, 4], DType::F32)?);
+/// gradient_hook(&model, hook, || model.forward(&x))?.sum()?.backward()?;
+/// let seen = seen.lock().unwrap();
+/// assert_eq!(seen.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), ["", "1", "0"]); // the model, and its layers from the last on
+/// assert_eq!(seen[2].1, [2, 3]);
+/// # Ok::<(), Error>(())
+/// ```
+pub fn gradient_hook<T>(model: &dyn Module, hook: impl Fn(&str, &Tensor) + Send + Sync + 'static, f: impl FnOnce() -> T) -> T {
+    Looking::at(model, What::Gradients(Arc::new(hook))).during(f).0
 }
 
 /// Shows every module with its path to `f`, in order.

@@ -47,7 +47,7 @@ mod state;
 mod summary;
 mod walk;
 
-pub use activations::{activations, observed};
+pub use activations::{activations, gradient_hook, observed};
 pub use adapter::{Adapter, AnyAdapter, BoxedAdapter, Operation, Site, SiteMut};
 pub use chainrule_autograd::{CrossEntropy, Reduction};
 pub use chainrule_derive::Module;

@@ -1,6 +1,7 @@
 //! Matrix products.
 
 use crate::rules::binary::keep_partners;
+use crate::rules::precision::product;
 use crate::{Error, Pass, Result, Tensor};
 use chainrule_core::ops::matmul;
 
@@ -22,6 +23,11 @@ impl Tensor {
         if other.rank() == 1 && self.rank() >= 1 {
             return self.matmul(&other.unsqueeze(1)?)?.squeeze(-1);
         }
+        product([self, other], |[x, other]| x.matrix_product(other))
+    }
+
+    /// Of two or more dimensions each.
+    fn matrix_product(&self, other: &Tensor) -> Result<Tensor> {
         let y = matmul::matmul(&self.array, &other.array)?;
         Tensor::record_broadcast("matmul", [self, other], keep_partners(self, other), y, |pass| {
             let by_second = || {
@@ -38,13 +44,17 @@ impl Tensor {
     /// # Errors
     /// Extents that do not fit; different element types, or other ones than f32 and f64.
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
-        let y = matmul::linear(&self.array, &weight.array, bias.map(|b| &b.array))?;
-        let keep = keep_partners(self, weight);
         match bias {
-            None => Tensor::record("linear", [self, weight], keep, y, product_gradients),
-            Some(bias) => Tensor::record("linear_bias", [self, weight, bias], keep, y, |pass| {
-                let [x, weight] = product_gradients(pass)?;
-                Ok([x, weight, pass.when(2, || pass.grad().sum_to(pass.input_dims(2)))?])
+            None => product([self, weight], |[x, weight]| {
+                let y = matmul::linear(&x.array, &weight.array, None)?;
+                Tensor::record("linear", [x, weight], keep_partners(x, weight), y, product_gradients)
+            }),
+            Some(bias) => product([self, weight, bias], |[x, weight, bias]| {
+                let y = matmul::linear(&x.array, &weight.array, Some(&bias.array))?;
+                Tensor::record("linear_bias", [x, weight, bias], keep_partners(x, weight), y, |pass| {
+                    let [x, weight] = product_gradients(pass)?;
+                    Ok([x, weight, pass.when(2, || pass.grad().sum_to(pass.input_dims(2)))?])
+                })
             }),
         }
     }

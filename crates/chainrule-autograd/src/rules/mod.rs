@@ -18,6 +18,7 @@ mod matmul;
 mod norm;
 mod pad;
 mod pool;
+mod precision;
 mod reduce;
 mod scan;
 mod shape;

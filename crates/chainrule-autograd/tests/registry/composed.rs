@@ -4,6 +4,7 @@ use crate::{Cases, apart, integers, numbers, others, positive};
 use chainrule_autograd::{CrossEntropy, Reduction};
 
 pub fn add(cases: &mut Cases) {
+    cases.add("on_gradient", vec![numbers(&[3])], |x| x[0].on_gradient(|_| ())?.square());
     let labels = || integers(&[2, 0, -100, 1], &[4]);
     for reduction in [Reduction::Mean, Reduction::Sum, Reduction::None, Reduction::BatchMean] {
         let plain = CrossEntropy { reduction, ..CrossEntropy::default() };

@@ -2,6 +2,7 @@
 
 mod activation;
 mod batch_norm;
+mod checkpointed;
 mod conv;
 mod embedding;
 mod layer_norm;
@@ -13,6 +14,7 @@ mod shape;
 
 pub use activation::*;
 pub use batch_norm::{BatchNorm1d, BatchNorm2d};
+pub use checkpointed::Checkpointed;
 pub use conv::Conv2d;
 pub use embedding::Embedding;
 pub use layer_norm::LayerNorm;

@@ -50,6 +50,8 @@ pub fn cases() -> Vec<Case> {
     add("Identity", Box::new(Identity), &[3], &[3], None, &[]);
     let sequential = Sequential::new().add(Linear::new(3, 4, rng).unwrap()).add(Tanh).add(Linear::new(4, 2, rng).unwrap());
     add("Sequential", Box::new(sequential), &[2, 3], &[2, 2], Some(&[2, 4]), &["0.bias", "0.weight", "2.bias", "2.weight"]);
+    let checkpointed = Sequential::new().add(Linear::new(3, 4, rng).unwrap()).add(Dropout::new(0.3)).add(Linear::new(4, 2, rng).unwrap());
+    add("Checkpointed", Box::new(Checkpointed::new(checkpointed)), &[2, 3], &[2, 2], Some(&[2, 4]), &["0.bias", "0.weight", "2.bias", "2.weight"]);
 
     macro_rules! activations {
         ($($layer:ident $value:expr;)*) => { $(add(stringify!($layer), Box::new($value), &[3, 4], &[3, 4], None, &[]);)* };
