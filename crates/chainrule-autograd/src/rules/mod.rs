@@ -3,6 +3,7 @@
 //! Rules are written in operations on tensors, so that a backward pass can be recorded; where the core has a fused backward kernel, it is used when [`Pass::recorded`](crate::Pass::recorded) is false, or is an operation with a rule itself.
 
 mod affine;
+mod bilinear;
 mod binary;
 mod compare;
 mod convolution;

@@ -6,6 +6,7 @@ mod composed;
 mod elementwise;
 mod image;
 mod index;
+mod norms;
 mod product;
 mod reduce;
 mod shape;
@@ -71,6 +72,7 @@ fn cases() -> Vec<Case> {
     product::add(&mut cases);
     image::add(&mut cases);
     composed::add(&mut cases);
+    norms::add(&mut cases);
     cases.0
 }
 
@@ -157,6 +159,7 @@ fn names_in_sources() -> BTreeSet<String> {
         let callers: &[&str] = match path.file_stem().unwrap().to_str().unwrap() {
             "extreme" => &["max", "min", "max_over", "min_over", "sort", "topk", "kthvalue", "median", "cummax", "cummin"],
             "binary" => &["maximum", "minimum"],
+            "norm" => &["batch_norm", "batch_norm_inference", "layer_norm", "rms_norm", "group_norm", "instance_norm"],
             "slice" => &["narrow", "slice", "split", "chunk"],
             _ => &[],
         };

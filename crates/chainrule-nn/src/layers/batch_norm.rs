@@ -1,4 +1,4 @@
-//! Batch normalisation (PyTorch's `BatchNorm1d`, `BatchNorm2d`; Ioffe and Szegedy 2015).
+//! Batch normalisation (PyTorch's `BatchNorm1d`, `BatchNorm2d`, `BatchNorm3d`; Ioffe and Szegedy 2015).
 //!
 //! In training `y = (x - mean) / sqrt(variance + eps) · weight + bias` with the batch's mean and (biased) variance of each channel, and the running statistics follow:
 //! `running <- (1 - momentum) running + momentum · batch`, with the unbiased variance. In inference the running statistics stand for the batch's.
@@ -8,7 +8,7 @@ use crate::{Buffer, Layer, Module, Param, observed};
 use chainrule_autograd::{Array, DType, Error, Result, Tensor};
 use chainrule_core::ops::elementwise::{Unary, unary};
 
-/// What both layers hold.
+/// What the layers hold.
 struct State<'a> {
     op: &'static str,
     params: [Option<&'a Param>; 2],
@@ -176,4 +176,16 @@ batch_norm! {
     /// # Ok::<(), chainrule_nn::Error>(())
     /// ```
     BatchNorm2d, "batch_norm2d", 4, "[N, C, H, W]"
+}
+
+batch_norm! {
+    /// Batch normalisation of volumes: `[N, C, D, H, W]`, result alike.
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// # use chainrule_nn::{BatchNorm3d, Layer};
+    /// let norm = BatchNorm3d::new(2)?;
+    /// assert_eq!(norm.run(&Tensor::ones(&[1, 2, 3, 4, 5], DType::F32)?)?.dims(), [1, 2, 3, 4, 5]);
+    /// # Ok::<(), chainrule_nn::Error>(())
+    /// ```
+    BatchNorm3d, "batch_norm3d", 5, "[N, C, D, H, W]"
 }

@@ -2,24 +2,34 @@
 
 mod activation;
 mod batch_norm;
+mod bilinear;
 mod checkpointed;
 mod conv;
 mod embedding;
+mod group_norm;
+mod instance_norm;
 mod layer_norm;
 mod linear;
 mod pair;
 mod pool;
+mod rms_norm;
 mod sequential;
 mod shape;
+mod weight_norm;
 
 pub use activation::*;
-pub use batch_norm::{BatchNorm1d, BatchNorm2d};
+pub use batch_norm::{BatchNorm1d, BatchNorm2d, BatchNorm3d};
+pub use bilinear::Bilinear;
 pub use checkpointed::Checkpointed;
 pub use conv::Conv2d;
 pub use embedding::Embedding;
+pub use group_norm::GroupNorm;
+pub use instance_norm::{InstanceNorm1d, InstanceNorm2d, InstanceNorm3d};
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use pair::Pair;
 pub use pool::{AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d};
+pub use rms_norm::RmsNorm;
 pub use sequential::Sequential;
 pub use shape::{Dropout, Flatten, Identity, Unflatten};
+pub use weight_norm::{SpectralNorm, WeightNorm};

@@ -2,4 +2,5 @@
 
 mod batch_norm;
 mod laws;
+mod norms;
 mod table;

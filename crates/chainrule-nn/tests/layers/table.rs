@@ -34,6 +34,26 @@ pub fn cases() -> Vec<Case> {
     add("BatchNorm1d", Box::new(BatchNorm1d::new(3).unwrap().without_affine().cumulative()), &[2, 3, 5], &[2, 3, 5], Some(&[2, 3, 5, 1]), &tracked[1..4]);
     add("BatchNorm2d", Box::new(BatchNorm2d::new(2).unwrap().momentum(0.3).eps(1e-3)), &[2, 2, 3, 2], &[2, 2, 3, 2], Some(&[2, 3, 3, 2]), &tracked);
     add("BatchNorm2d", Box::new(BatchNorm2d::new(2).unwrap().without_running_statistics()), &[2, 2, 3, 2], &[2, 2, 3, 2], Some(&[2, 2]), &affine);
+    add("BatchNorm3d", Box::new(BatchNorm3d::new(2).unwrap()), &[2, 2, 2, 1, 3], &[2, 2, 2, 1, 3], Some(&[2, 2, 3]), &tracked);
+    add("GroupNorm", Box::new(GroupNorm::new(2, 4).unwrap().eps(1e-3)), &[2, 4, 3], &[2, 4, 3], Some(&[2, 2, 3]), &affine);
+    add("GroupNorm", Box::new(GroupNorm::new(1, 4).unwrap().without_affine()), &[2, 4, 1, 2], &[2, 4, 1, 2], Some(&[4]), &[]);
+    let instance = InstanceNorm1d::new(3).unwrap().affine().unwrap().eps(1e-3);
+    add("InstanceNorm1d", Box::new(instance), &[2, 3, 4], &[2, 3, 4], Some(&[2, 4, 3]), &affine);
+    add("InstanceNorm1d", Box::new(InstanceNorm1d::new(3).unwrap()), &[3, 4], &[3, 4], Some(&[2, 3, 1]), &[]);
+    let instance = InstanceNorm2d::new(2).unwrap().affine().unwrap().running_statistics().unwrap().momentum(0.3);
+    add("InstanceNorm2d", Box::new(instance), &[2, 2, 3, 2], &[2, 2, 3, 2], Some(&[2, 3, 3, 2]), &tracked);
+    let instance = InstanceNorm3d::new(2).unwrap().running_statistics().unwrap();
+    add("InstanceNorm3d", Box::new(instance), &[2, 1, 3, 2], &[2, 1, 3, 2], Some(&[2, 2]), &tracked[1..4]);
+    add("RmsNorm", Box::new(RmsNorm::new(&[3, 2]).unwrap().eps(1e-3)), &[4, 3, 2], &[4, 3, 2], Some(&[4, 2, 3]), &["weight"]);
+    add("RmsNorm", Box::new(RmsNorm::new(&[3]).unwrap().without_affine()), &[2, 3], &[2, 3], Some(&[2, 2]), &[]);
+    let mut weighted = Linear::new(3, 4, rng).unwrap();
+    weighted.adapter = Some(Box::new(WeightNorm::of(&weighted.weight, Some(0)).unwrap()));
+    add("WeightNorm", Box::new(weighted), &[2, 3], &[2, 4], Some(&[2, 4]), &["bias", "weight", "weight_g"]);
+    let mut weighted = Conv2d::new(2, 3, [1, 2], rng).unwrap();
+    // Its vectors are constants to the backward pass, which is the derivative once they have settled.
+    let settled = SpectralNorm { iterations: 200, ..SpectralNorm::of(&weighted.weight, rng).unwrap() };
+    weighted.adapter = Some(Box::new(settled));
+    add("SpectralNorm", Box::new(weighted), &[2, 2, 1, 3], &[2, 3, 1, 2], Some(&[2, 3, 1, 3]), &["bias", "weight", "weight_u", "weight_v"]);
     add("LayerNorm", Box::new(LayerNorm::new(&[3, 2]).unwrap().eps(1e-3)), &[4, 3, 2], &[4, 3, 2], Some(&[4, 2, 3]), &affine);
     add("LayerNorm", Box::new(LayerNorm::new(&[3]).unwrap().without_bias()), &[2, 3], &[2, 3], Some(&[3, 2]), &["weight"]);
     add("LayerNorm", Box::new(LayerNorm::new(&[3]).unwrap().without_affine()), &[2, 3], &[2, 3], None, &[]);

@@ -2,6 +2,7 @@
 
 mod arrays;
 mod case;
+mod norms;
 mod operations;
 mod trajectories;
 
@@ -23,13 +24,8 @@ const UNSUPPORTED: &[&str] = &[
     "upsample_bilinear",
     "unfold",
     // losses and norms still to come
-    "bilinear",
     "ctc",
-    "rms_norm",
-    "instance_norm",
-    "group_norm",
     "local_response_norm",
-    "normalize",
     // whole families
     "rnn",
     "lstm",

@@ -1,16 +1,18 @@
-//! Normalisation by mean and variance: over the batch a channel (batch norm), or over the last dimensions a row (layer norm); forward and backward.
+//! Normalisation by mean and variance: over the batch a channel (batch norm), over the last dimensions a row (layer norm), over groups of channels a sample (group and instance norm); forward and backward.
 //!
 //! `y = (x - mean) · rstd · weight + bias` with `rstd = 1 / sqrt(variance + eps)` and the biased variance.
 //! Variances come from two passes over pieces that fit the nearest cache, merged after Chan, Golub and LeVeque (1979), "Updating formulae and a pairwise algorithm for computing sample variances".
 
 mod batch;
 mod channels;
+mod group;
 mod layer;
 #[cfg(test)]
 mod tests;
 
 pub use batch::{BatchNorm, batch_norm, batch_norm_backward, batch_norm_inference, batch_norm_inference_backward};
-pub use layer::{LayerNorm, layer_norm, layer_norm_backward};
+pub use group::{GroupNorm, group_norm, group_norm_backward};
+pub use layer::{LayerNorm, RmsNorm, layer_norm, layer_norm_backward, rms_norm, rms_norm_backward};
 
 use crate::array::Array;
 use crate::error::{Error, Result};

@@ -183,6 +183,12 @@ fn views_and_threads_give_the_same_bits() {
             let out = layer_norm(x, 1, None, None, 1e-5).unwrap();
             let (a, b, c) = layer_norm_backward(x, &out.y, &out.mean, &out.rstd, None).unwrap();
             all.extend([out.y, a, b, c]);
+            let out = rms_norm(x, 1, None, 1e-5).unwrap();
+            let (a, b) = rms_norm_backward(x, &out.y, &out.rstd, None).unwrap();
+            all.extend([out.y, a, b]);
+            let out = group_norm(x, 1, None, None, 1e-5).unwrap();
+            let (a, b, c) = group_norm_backward(x, &out.y, &out.mean, &out.rstd, None).unwrap();
+            all.extend([out.y, a, b, c]);
         }
         all
     });
@@ -208,4 +214,88 @@ fn nothing_to_normalise_and_misuse() {
     assert!(layer_norm(&x, 3, None, None, 1e-5).is_err() && layer_norm(&x, 0, None, None, 1e-5).is_err());
     assert!(layer_norm(&x, 1, Some(&wrong), None, 1e-5).is_err());
     assert!(layer_norm_backward(&x, &x, &noise(&[5], 1, DType::F32), &noise(&[5], 1, DType::F32), None).is_err());
+}
+
+#[test]
+fn rms_norm_is_layer_norm_about_zero() {
+    at_every_level(|dtype, tolerance| {
+        for (dims, normalized) in
+            [(&[7usize, 10][..], 1), (&[3, 5, 64], 1), (&[2, 130, 3, 5], 2), (&[9, 1], 1), (&[2, 5003], 1), (&[33], 1), (&[0, 4], 1), (&[700, 40], 1)]
+        {
+            let extents = &dims[dims.len() - normalized..];
+            let size: usize = extents.iter().product();
+            let (x, dy, eps, weight) = (noise(dims, 4, dtype), noise(dims, 5, dtype), 1e-2, parameters(size, dtype).0);
+            for weight in [None, Some(weight.reshape(extents).unwrap())] {
+                let what = format!("{dtype} {dims:?} {}", weight.is_some());
+                let w = weight.as_ref().map_or(vec![1.0; size], doubles);
+                let (mut y, mut rstd, mut dx, mut dweight) = (vec![], vec![], vec![], vec![0.0; size]);
+                for (x, dy) in doubles(&x).chunks(size).zip(doubles(&dy).chunks(size)) {
+                    let r = 1.0 / (x.iter().map(|x| x * x).sum::<f64>() / size as f64 + eps).sqrt();
+                    let along = (0..size).map(|i| dy[i] * w[i] * x[i] * r).sum::<f64>() / size as f64;
+                    rstd.push(r);
+                    y.extend((0..size).map(|i| x[i] * r * w[i]));
+                    dx.extend((0..size).map(|i| r * (dy[i] * w[i] - x[i] * r * along)));
+                    (0..size).for_each(|i| dweight[i] += dy[i] * x[i] * r);
+                }
+                let out = rms_norm(&x, normalized, weight.as_ref(), eps).unwrap();
+                assert_close(&what, &out.y, &y, 4.0 * tolerance);
+                assert_close(&what, &out.rstd, &rstd, 4.0 * tolerance);
+                let got = rms_norm_backward(&dy, &x, &out.rstd, weight.as_ref()).unwrap();
+                assert_close(&what, &got.0, &dx, 4.0 * tolerance);
+                assert_close(&what, &got.1, &dweight, 8.0 * tolerance);
+            }
+        }
+    });
+    let x = noise(&[2, 3], 1, DType::F32);
+    assert!(rms_norm(&x, 0, None, 1e-5).is_err() && rms_norm(&x, 1, None, -1.0).is_err() && rms_norm(&x, 1, Some(&x), 1e-5).is_err());
+}
+
+#[test]
+fn group_norm_agrees_with_the_definition() {
+    at_every_level(|dtype, tolerance| {
+        for (dims, groups) in [
+            (&[2usize, 6, 4, 3][..], 3),
+            (&[3, 4, 70], 1),
+            (&[5, 4, 33], 4),
+            (&[2, 6], 2),
+            (&[1, 3, 70, 75], 3),
+            (&[4, 1, 5], 1),
+            (&[0, 4, 3], 2),
+            (&[2, 4, 0], 2),
+            (&[9, 32, 40], 8),
+        ] {
+            let inner: usize = dims[2..].iter().product();
+            let size = dims[1] / groups * inner;
+            let (x, dy, eps) = (noise(dims, 4, dtype), noise(dims, 5, dtype), 1e-2);
+            let rows: Vec<Vec<usize>> = (0..dims[0] * groups).map(|r| (r * size..(r + 1) * size).collect()).collect();
+            let (weight, bias) = parameters(dims[1], dtype);
+            for affine in [true, false] {
+                let what = format!("{dtype} {dims:?} {groups} {affine}");
+                let (weight, bias) = (affine.then_some(&weight), affine.then_some(&bias));
+                let values = (weight.map_or(vec![1.0; dims[1]], doubles), bias.map_or(vec![0.0; dims[1]], doubles));
+                let out = group_norm(&x, groups, weight, bias, eps).unwrap();
+                let got = group_norm_backward(&dy, &x, &out.mean, &out.rstd, weight).unwrap();
+                if size == 0 {
+                    assert_eq!((doubles(&out.mean), doubles(&got.1)), (vec![0.0; rows.len()], vec![0.0; dims[1]]), "{what}");
+                    continue;
+                }
+                let want = expected(&x, &dy, &rows, |i| i / inner % dims[1], (&values.0, &values.1), eps, None);
+                assert_close(&what, &out.y, &want.y, 4.0 * tolerance);
+                assert_close(&what, &out.mean, &want.mean, tolerance);
+                assert_close(&what, &out.rstd, &want.rstd, 4.0 * tolerance);
+                assert_close(&what, &out.variance, &want.variance, 4.0 * tolerance);
+                assert_all(&what, &got, &want, 8.0 * tolerance);
+            }
+        }
+    });
+    let x = noise(&[2, 6, 3], 1, DType::F32);
+    for groups in [0, 4] {
+        assert!(
+            group_norm(&x, groups, None, None, 1e-5)
+                .unwrap_err()
+                .to_string()
+                .contains(&format!("6 channels of input [2, 6, 3] do not divide into {groups} groups"))
+        );
+    }
+    assert!(group_norm(&noise(&[6], 1, DType::F32), 2, None, None, 1e-5).is_err() && group_norm(&x, 2, Some(&x), None, 1e-5).is_err());
 }
