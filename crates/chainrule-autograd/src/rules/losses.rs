@@ -42,7 +42,7 @@ impl Reduction {
     }
 }
 
-fn expect_same_shape(op: &'static str, x: &Tensor, y: &Tensor) -> Result<()> {
+pub(crate) fn expect_same_shape(op: &'static str, x: &Tensor, y: &Tensor) -> Result<()> {
     if x.dims() == y.dims() {
         return Ok(());
     }
@@ -56,14 +56,14 @@ macro_rules! losses {
             $($(#[$doc])*
             ///
             /// # Errors
-            /// Different shapes or element types.
+            /// Shapes or element types that do not fit; settings out of range.
             pub fn $name(&self, $($argument: $type),*) -> Result<Tensor> {
                 self.$with($($argument,)* Reduction::Mean)
             }
             #[doc = concat!("[`", stringify!($name), "`](Tensor::", stringify!($name), ") with a reduction.")]
             ///
             /// # Errors
-            /// Different shapes or element types.
+            /// Shapes or element types that do not fit; settings out of range.
             pub fn $with(&self, $($argument: $type,)* reduction: Reduction) -> Result<Tensor> {
                 let $self = self;
                 let losses: Result<Tensor> = $body;
@@ -72,6 +72,8 @@ macro_rules! losses {
         }
     };
 }
+
+pub(crate) use losses;
 
 losses! {
     /// The mean of `(x - y)²` (PyTorch's `mse_loss`).
@@ -107,23 +109,6 @@ losses! {
         most.mul(&distance.sub(&most.mul_scalar(0.5)?)?)
     }
 
-    /// The mean of `-(y ln x + (1 - y) ln(1 - x))` for probabilities x; logarithms are cut at -100 (PyTorch's `binary_cross_entropy`). From logits [`bce_with_logits`](Tensor::bce_with_logits) is exact.
-    bce / bce_with(x, target: &Tensor) {
-        expect_same_shape("bce", x, target)?;
-        probabilities_against(x, target)
-    }
-
-    /// The mean of `-(p y ln σ(x) + (1 - y) ln(1 - σ(x)))` for logits x, without overflow; `p` weighs the positive class and broadcasts (PyTorch's `binary_cross_entropy_with_logits`).
-    bce_with_logits / bce_with_logits_with(x, target: &Tensor, positive_weight: Option<&Tensor>) {
-        expect_same_shape("bce_with_logits", x, target)?;
-        // (1 - y) x - l ln σ(x) with l = 1 + (p - 1) y
-        let log = x.log_sigmoid()?;
-        let scaled = match positive_weight {
-            Some(weight) => weight.add_scalar(-1.0)?.mul(target)?.add_scalar(1.0)?.mul(&log)?,
-            None => log,
-        };
-        target.affine(-1.0, 1.0)?.mul(x)?.sub(&scaled)
-    }
 
     /// The mean of `y (ln y - x)` for log-probabilities x and probabilities y (PyTorch's `kl_div`; [`Reduction::BatchMean`] is the divergence itself).
     kl_div / kl_div_with(x, target: &Tensor) {
@@ -133,10 +118,10 @@ losses! {
         target.mul(&log.sub(x)?)
     }
 
-    /// The mean of `max(|x - p| - |x - n| + margin, 0)` with Euclidean distances over the last dimension (PyTorch's `triplet_margin_loss`, whose margin is 1 unless given; 1e-6 is added to differences as there).
-    triplet_margin / triplet_margin_with(x, positive: &Tensor, negative: &Tensor, margin: f64) {
-        let distance = |other: &Tensor| x.sub(other)?.add_scalar(1e-6)?.norm(2.0, &[-1], false);
-        distance(positive)?.sub(&distance(negative)?)?.add_scalar(margin)?.relu()
+    /// The mean of `e^y (y - x)` for log-probabilities x and y (PyTorch's `kl_div` with `log_target=True`).
+    kl_div_of_logs / kl_div_of_logs_with(x, target: &Tensor) {
+        expect_same_shape("kl_div_of_logs", x, target)?;
+        target.exp()?.mul(&target.sub(x)?)
     }
 
     /// The mean of x where y is 1, of `max(margin - x, 0)` where y is -1 (PyTorch's `hinge_embedding_loss`, whose margin is 1 unless given).
@@ -148,6 +133,46 @@ losses! {
 }
 
 impl Tensor {
+    /// The mean of `-(y ln x + (1 - y) ln(1 - x))` for probabilities x; logarithms are cut at -100 (PyTorch's `binary_cross_entropy`). From logits [`bce_with_logits`](Tensor::bce_with_logits) is exact.
+    ///
+    /// # Errors
+    /// Different shapes or element types; numbers outside 0 to 1.
+    pub fn bce(&self, target: &Tensor) -> Result<Tensor> {
+        self.bce_with(target, None, Reduction::Mean)
+    }
+
+    /// [`bce`](Tensor::bce) with a weight for each element, which broadcasts, and a reduction.
+    ///
+    /// # Errors
+    /// As for [`bce`](Tensor::bce); a weight that does not broadcast.
+    pub fn bce_with(&self, target: &Tensor, weight: Option<&Tensor>, reduction: Reduction) -> Result<Tensor> {
+        expect_same_shape("bce", self, target)?;
+        reduction.apply(&weighed(probabilities_against(self, target)?, weight)?)
+    }
+
+    /// The mean of `-(p y ln σ(x) + (1 - y) ln(1 - σ(x)))` for logits x, without overflow; `p` weighs the positive class and broadcasts (PyTorch's `binary_cross_entropy_with_logits`).
+    ///
+    /// # Errors
+    /// Different shapes or element types; a weight that does not broadcast.
+    pub fn bce_with_logits(&self, target: &Tensor, positive_weight: Option<&Tensor>) -> Result<Tensor> {
+        self.bce_with_logits_with(target, None, positive_weight, Reduction::Mean)
+    }
+
+    /// [`bce_with_logits`](Tensor::bce_with_logits) with a weight for each element, which broadcasts, and a reduction.
+    ///
+    /// # Errors
+    /// As for [`bce_with_logits`](Tensor::bce_with_logits).
+    pub fn bce_with_logits_with(&self, target: &Tensor, weight: Option<&Tensor>, positive_weight: Option<&Tensor>, reduction: Reduction) -> Result<Tensor> {
+        expect_same_shape("bce_with_logits", self, target)?;
+        // (1 - y) x - l ln σ(x) with l = 1 + (p - 1) y
+        let log = self.log_sigmoid()?;
+        let scaled = match positive_weight {
+            Some(weight) => weight.add_scalar(-1.0)?.mul(target)?.add_scalar(1.0)?.mul(&log)?,
+            None => log,
+        };
+        reduction.apply(&weighed(target.affine(-1.0, 1.0)?.mul(self)?.sub(&scaled)?, weight)?)
+    }
+
     /// `x · y / (max(|x|, eps) max(|y|, eps))` along `axis` (PyTorch's `cosine_similarity`, whose `eps` is 1e-8 unless given).
     ///
     /// # Errors
@@ -155,6 +180,14 @@ impl Tensor {
     pub fn cosine_similarity(&self, other: &Tensor, axis: isize, eps: f64) -> Result<Tensor> {
         let length = |x: &Tensor| x.norm(2.0, &[axis], false)?.clamp(eps, f64::INFINITY);
         self.mul(other)?.sum_over(&[axis], false)?.div(&length(self)?.mul(&length(other)?)?)
+    }
+}
+
+/// Each loss times its weight.
+fn weighed(losses: Tensor, weight: Option<&Tensor>) -> Result<Tensor> {
+    match weight {
+        Some(weight) => losses.mul(weight),
+        None => Ok(losses),
     }
 }
 

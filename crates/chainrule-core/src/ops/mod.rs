@@ -3,6 +3,7 @@
 //! Inputs may be any views; outputs are dense and new, unless a function says that it returns a view.
 
 pub mod convolution;
+pub mod ctc;
 pub mod elementwise;
 pub mod index;
 pub mod join;

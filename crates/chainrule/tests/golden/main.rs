@@ -23,8 +23,7 @@ const UNSUPPORTED: &[&str] = &[
     "upsample_nearest",
     "upsample_bilinear",
     "unfold",
-    // losses and norms still to come
-    "ctc",
+    // norms still to come
     "local_response_norm",
     // whole families
     "rnn",

@@ -1,13 +1,20 @@
 //! Norms, losses and lookups of their family: PyTorch's names and arguments to ours.
 
 use crate::case::Case;
-use chainrule::{Result, Tensor};
+use chainrule::options::{Ctc, MultiMargin, Triplet};
+use chainrule::{Reduction, Result, Tensor};
+
+type Made<T> = std::result::Result<T, chainrule::TensorError>;
 
 /// The outputs of the case's operation; `None` when it is not of this family.
 pub fn run(case: &Case, x: &[Tensor]) -> Option<Result<Vec<Tensor>>> {
+    norm(case, x).or_else(|| loss(case, x)).map(|made| made.map(|y| vec![y]).map_err(Into::into))
+}
+
+fn norm(case: &Case, x: &[Tensor]) -> Option<Made<Tensor>> {
     let a = x.first()?;
     let (weight, bias) = (x.get(1), x.get(2));
-    let made = match case.op.as_str() {
+    Some(match case.op.as_str() {
         "group_norm" => a.group_norm(case.size("groups"), weight, bias, case.float_or("eps", 1e-5)),
         "instance_norm" => a.instance_norm(weight, bias, case.float_or("eps", 1e-5)).map(|(y, ..)| y),
         "rms_norm" => a.rms_norm(case.sizes("dims").len(), weight, case.float_or("eps", f64::EPSILON)),
@@ -17,6 +24,50 @@ pub fn run(case: &Case, x: &[Tensor]) -> Option<Result<Vec<Tensor>>> {
         }
         "bilinear" => a.bilinear(&x[1], &x[2], x.get(3)),
         _ => return None,
-    };
-    Some(made.map(|y| vec![y]).map_err(Into::into))
+    })
+}
+
+fn reduction(case: &Case) -> Reduction {
+    match case.text("reduction") {
+        "sum" => Reduction::Sum,
+        "none" => Reduction::None,
+        "batchmean" => Reduction::BatchMean,
+        _ => Reduction::Mean,
+    }
+}
+
+fn loss(case: &Case, x: &[Tensor]) -> Option<Made<Tensor>> {
+    let a = x.first()?;
+    // Weights and truths are constants in the cases.
+    let (second, third) = (x.get(1).map(Tensor::detach), x.get(2).map(Tensor::detach));
+    let fourth = x.get(3).map(Tensor::detach);
+    let reduction = reduction(case);
+    let margin = |default: f64| case.float_or("margin", default);
+    let (eps, full) = (|default: f64| case.float_or("eps", default), case.flag("full"));
+    Some(match case.op.as_str() {
+        "ctc" => ctc(case, x, reduction),
+        "gaussian_nll" => a.gaussian_nll_with(&x[1], &x[2], full, eps(1e-6), reduction),
+        "poisson_nll" => a.poisson_nll_with(&x[1], !case.has("log_input") || case.flag("log_input"), full, eps(1e-8), reduction),
+        "margin_ranking" => a.margin_ranking_with(&x[1], third.as_ref()?, margin(0.0), reduction),
+        "soft_margin" => a.soft_margin_with(second.as_ref()?, reduction),
+        "multilabel_margin" => a.multi_label_margin_with(&x[1], reduction),
+        "multilabel_soft_margin" => a.multi_label_soft_margin_with(second.as_ref()?, third.as_ref(), reduction),
+        "multi_margin" => a.multi_margin_with(&x[1], &MultiMargin { squared: case.float_or("p", 1.0) == 2.0, margin: margin(1.0), weight: third, reduction }),
+        "cosine_embedding" => a.cosine_embedding_with(&x[1], third.as_ref()?, margin(0.0), reduction),
+        "triplet_margin" => {
+            let options = Triplet { margin: margin(1.0), p: case.float_or("p", 2.0), eps: eps(1e-6), swap: case.flag("swap"), reduction };
+            a.triplet_margin_with(&x[1], &x[2], &options)
+        }
+        "kl_div_logs" => a.kl_div_of_logs_with(&x[1], reduction),
+        "bce_weighted" => a.bce_with(second.as_ref()?, third.as_ref(), reduction),
+        "bce_with_logits_weighted" => a.bce_with_logits_with(second.as_ref()?, third.as_ref(), fourth.as_ref(), reduction),
+        _ => return None,
+    })
+}
+
+/// Logits, labels, frames, lengths.
+fn ctc(case: &Case, x: &[Tensor], reduction: Reduction) -> Made<Tensor> {
+    let counts = |t: &Tensor| Ok::<_, chainrule::TensorError>(t.to_vec::<i64>()?.into_iter().map(|n| n as usize).collect::<Vec<_>>());
+    let options = Ctc { blank: if case.has("blank") { case.size("blank") } else { 0 }, reduction, zero_infinity: case.flag("zero_infinity") };
+    x[0].log_softmax(-1)?.ctc_with(&x[1], &counts(&x[2])?, &counts(&x[3])?, &options)
 }

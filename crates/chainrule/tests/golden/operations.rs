@@ -173,18 +173,30 @@ fn loss(case: &Case, x: &[Tensor]) -> Option<Made<Tensor>> {
                 CrossEntropy { weight: x.get(2).map(Tensor::detach), ignore_index, label_smoothing: case.float_or("label_smoothing", 0.0), reduction };
             a.cross_entropy_with(&x[1], &options)
         }
-        "cross_entropy_soft" => x[1].softmax(-1).and_then(|t| a.cross_entropy(&t.detach())),
-        "nll" => a.log_softmax(1).and_then(|l| l.nll(&x[1])),
+        "cross_entropy_soft" => {
+            let classes = if a.rank() == 1 { 0 } else { 1 };
+            let options = CrossEntropy {
+                weight: x.get(2).map(Tensor::detach),
+                label_smoothing: case.float_or("label_smoothing", 0.0),
+                reduction,
+                ..CrossEntropy::default()
+            };
+            x[1].softmax(classes).and_then(|t| a.cross_entropy_with(&t.detach(), &options))
+        }
+        "nll" => {
+            let ignore_index = case.has("ignore_index").then(|| case.int("ignore_index") as i64).or(Some(-100));
+            let options = CrossEntropy { weight: x.get(2).map(Tensor::detach), ignore_index, reduction, ..CrossEntropy::default() };
+            a.log_softmax(1).and_then(|l| l.nll_with(&x[1], &options))
+        }
         "mse" => a.mse_with(&x[1], reduction),
-        "l1" => a.l1(&x[1]),
-        "smooth_l1" => a.smooth_l1(&x[1], case.float("beta")),
-        "huber" => a.huber(&x[1], case.float("delta")),
-        "bce_with_logits" => float(&x[1]).and_then(|y| a.bce_with_logits(&y, x.get(2).map(Tensor::detach).as_ref())),
-        "bce" => float(&x[1]).and_then(|y| a.sigmoid()?.bce(&y)),
+        "l1" => a.l1_with(&x[1], reduction),
+        "smooth_l1" => a.smooth_l1_with(&x[1], case.float_or("beta", 1.0), reduction),
+        "huber" => a.huber_with(&x[1], case.float_or("delta", 1.0), reduction),
+        "bce_with_logits" => float(&x[1]).and_then(|y| a.bce_with_logits_with(&y, None, x.get(2).map(Tensor::detach).as_ref(), reduction)),
+        "bce" => float(&x[1]).and_then(|y| a.sigmoid()?.bce_with(&y, None, reduction)),
         "kl_div" => a.log_softmax(-1).and_then(|l| l.kl_div_with(&x[1].softmax(-1)?, reduction)),
         "cosine_similarity" => a.cosine_similarity(&x[1], case.int("dim"), case.float("eps")),
-        "triplet_margin" => a.triplet_margin(&x[1], &x[2], case.float("margin")),
-        "hinge_embedding" => float(&x[1]).and_then(|y| a.hinge_embedding(&y.affine(2.0, -1.0)?, case.float("margin"))),
+        "hinge_embedding" => float(&x[1]).and_then(|y| a.hinge_embedding_with(&y.affine(2.0, -1.0)?, case.float_or("margin", 1.0), reduction)),
         "gaussian_kl" => gaussian_kl(a, &x[1]),
         "distillation" => distillation(case, a, &x[1], &x[2]),
         _ => return None,
