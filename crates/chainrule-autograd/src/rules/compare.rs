@@ -4,10 +4,16 @@ use crate::{DType, Keep, Result, Tensor};
 use chainrule_core::ops::elementwise::{Comparison, compare, select};
 
 macro_rules! comparisons {
-    ($($method:ident $row:ident $formula:literal $torch:literal;)*) => {
+    ($($method:ident $row:ident $formula:literal $torch:literal $example:tt;)*) => {
         impl Tensor {
             $(#[doc = concat!("`", $formula, "` with broadcasting, 1 for true, as u8 (PyTorch's `", $torch, "`). Truth values carry no gradient.")]
-            #[doc = "\n# Errors\nShapes that do not broadcast; different element types."]
+            #[doc = "```"]
+            #[doc = "# use chainrule_autograd::Tensor;"]
+            #[doc = "let (a, b) = (Tensor::from_slice(&[1f32, 2.0, 3.0], &[3])?, Tensor::from_slice(&[2f32], &[1])?);"]
+            #[doc = concat!("assert_eq!(a.", stringify!($method), "(&b)?.to_vec::<u8>()?, ", stringify!($example), ");")]
+            #[doc = "# Ok::<(), chainrule_autograd::Error>(())"]
+            #[doc = "```"]
+            #[doc = "\n# Errors\nShapes that do not broadcast; different element types, or other ones than f32, f64, i64 and u8."]
             pub fn $method(&self, other: &Tensor) -> Result<Tensor> {
                 let truth = compare(Comparison::$row, &self.array, &other.array)?;
                 Tensor::record_without_rule(stringify!($method), [self, other], truth)
@@ -17,12 +23,12 @@ macro_rules! comparisons {
 }
 
 comparisons! {
-    equal Equal "a = b" "eq";
-    not_equal NotEqual "a ≠ b" "ne";
-    less Less "a < b" "lt";
-    less_equal LessEqual "a ≤ b" "le";
-    greater Greater "a > b" "gt";
-    greater_equal GreaterEqual "a ≥ b" "ge";
+    equal Equal "a = b" "eq" [0, 1, 0];
+    not_equal NotEqual "a ≠ b" "ne" [1, 0, 1];
+    less Less "a < b" "lt" [1, 0, 0];
+    less_equal LessEqual "a ≤ b" "le" [1, 1, 0];
+    greater Greater "a > b" "gt" [0, 0, 1];
+    greater_equal GreaterEqual "a ≥ b" "ge" [0, 1, 1];
 }
 
 impl Tensor {
@@ -46,6 +52,12 @@ impl Tensor {
     }
 
     /// `value` where the mask (u8) is not 0, these elements elsewhere, with broadcasting (PyTorch's `masked_fill`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let (x, mask) = (Tensor::from_slice(&[1f32, 2.0], &[2])?, Tensor::from_slice(&[0u8, 1], &[2])?);
+    /// assert_eq!(x.masked_fill(&mask, 9.0)?.to_vec::<f32>()?, [1.0, 9.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Shapes that do not broadcast; a mask that is not u8.
@@ -54,6 +66,12 @@ impl Tensor {
     }
 
     /// `(1 - weight) a + weight b` with broadcasting (PyTorch's `lerp`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let (a, b) = (Tensor::from_slice(&[0f32], &[1])?, Tensor::from_slice(&[10f32], &[1])?);
+    /// assert_eq!(a.lerp(&b, 0.25)?.item()?, 2.5);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`add`](Tensor::add).
@@ -62,6 +80,11 @@ impl Tensor {
     }
 
     /// Whether each element is 0, as u8 (PyTorch's `logical_not`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// assert_eq!(Tensor::from_slice(&[0f32, 3.0], &[2])?.logical_not()?.to_vec::<u8>()?, [1, 0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// No memory.
@@ -70,6 +93,11 @@ impl Tensor {
     }
 
     /// Whether each element is not 0, as u8 (PyTorch's `bool`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// assert_eq!(Tensor::from_slice(&[0f32, 3.0], &[2])?.truth()?.to_vec::<u8>()?, [0, 1]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// No memory.

@@ -29,20 +29,6 @@ impl Default for Triplet {
 }
 
 impl Tensor {
-    /// The p-norm of `x - y + eps` over the last dimension, with broadcasting: `[.., D] -> [..]` (PyTorch's `pairwise_distance`, whose p is 2 and eps 1e-6 unless given).
-    /// ```
-    /// # use chainrule_autograd::Tensor;
-    /// let (x, y) = (Tensor::from_slice(&[3f64, 0.0], &[1, 2])?, Tensor::from_slice(&[0f64, 4.0], &[1, 2])?);
-    /// assert_eq!(x.pairwise_distance(&y, 2.0, 0.0)?.to_vec::<f64>()?, [5.0]);
-    /// # Ok::<(), chainrule_autograd::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// Shapes that do not broadcast, or without a dimension; different element types, or other ones than f32 and f64.
-    pub fn pairwise_distance(&self, other: &Tensor, p: f64, eps: f64) -> Result<Tensor> {
-        self.sub(other)?.add_scalar(eps)?.norm(p, &[-1], false)
-    }
-
     /// The mean of `max(|x - p| - |x - n| + margin, 0)` with Euclidean distances over the last dimension (PyTorch's `triplet_margin_loss`, whose margin is 1 unless given; 1e-6 is added to differences as there).
     /// ```
     /// # use chainrule_autograd::Tensor;

@@ -1,6 +1,6 @@
 //! The largest and smallest numbers of a dimension, and where they stand.
 
-use crate::rules::index::scattered;
+use crate::rules::gather::scattered;
 use crate::rules::reduce::{positions, without};
 use crate::rules::sort::squeezed;
 use crate::{Array, Keep, Result, Tensor};

@@ -1,4 +1,4 @@
-//! Elements picked by index (i64), and added up by index: each is the other's gradient.
+//! Rows picked by index (i64), and written or added up by index: each is the other's gradient.
 
 use crate::{Array, DType, Error, Keep, Result, Tensor};
 use chainrule_core::ops::index;
@@ -23,9 +23,16 @@ impl Tensor {
     }
 
     /// `y = x; y[.., indices[k], ..] += source[.., k, ..]` along `axis` (PyTorch's `index_add`).
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// let source = Tensor::from_slice(&[5f32, 6.0], &[2])?;
+    /// let y = Tensor::ones(&[3], DType::F32)?.index_add(0, &Tensor::from_slice(&[2i64, 2], &[2])?, &source)?;
+    /// assert_eq!(y.to_vec::<f32>()?, [1.0, 1.0, 12.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// An index outside the dimension; a source whose shape is not that of `index_select`; different element types, or other ones than f32 and f64.
+    /// An index outside the dimension; a source whose shape is not that of `index_select`; different element types, or other ones than f32, f64 and i64.
     pub fn index_add(&self, axis: isize, indices: &Tensor, source: &Tensor) -> Result<Tensor> {
         let y = index::index_add(self.array.clone(), axis, &indices.array, &source.array)?;
         Tensor::record("index_add", [self, indices, source], Keep::SECOND, y, move |pass| {
@@ -34,37 +41,59 @@ impl Tensor {
         })
     }
 
-    /// `y[i, j, k] = x[i, indices[i, j, k], k]` for `axis` 1 (PyTorch's `gather`).
+    /// `y = x; y[.., indices[k], ..] = source[.., k, ..]` along `axis` (PyTorch's `index_copy`). Of several written to one place the last stays, and it alone gets the gradient.
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// let source = Tensor::from_slice(&[5f32, 6.0], &[2])?;
+    /// let y = Tensor::zeros(&[3], DType::F32)?.index_copy(0, &Tensor::from_slice(&[2i64, 0], &[2])?, &source)?;
+    /// assert_eq!(y.to_vec::<f32>()?, [6.0, 0.0, 5.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// Indices that do not fit; an index outside the dimension.
-    pub fn gather(&self, axis: isize, indices: &Tensor) -> Result<Tensor> {
-        let at = self.shape().axis("gather", axis)?;
-        let y = index::gather(&self.array, axis, &indices.array)?;
-        Tensor::record("gather", [self, indices], Keep::SECOND, y, move |pass| {
-            Ok([Some(scattered(pass.input_dims(0), at, &pass.input(1)?, pass.grad())?), None])
+    /// An index outside the dimension; a source whose shape is not that of `index_select`; different element types.
+    pub fn index_copy(&self, axis: isize, indices: &Tensor, source: &Tensor) -> Result<Tensor> {
+        let at = self.shape().axis("index_copy", axis)?;
+        let y = index::index_copy(self.array.clone(), axis, &indices.array, &source.array)?;
+        let (extent, behind) = (self.dims()[at], self.rank() - at - 1);
+        Tensor::record("index_copy", [self, indices, source], Keep::SECOND, y, move |pass| {
+            let indices = pass.input(1)?;
+            let by_source = || {
+                let order = Array::arange(0.0, indices.count() as f64, 1.0, DType::I64)?.reshape(indices.dims())?;
+                let last = index::index_copy(Array::zeros(&[extent], DType::I64)?, 0, &indices.array, &order)?;
+                let lost = Tensor::from(index::index_select(&last, 0, &indices.array)?).not_equal(&order.into())?;
+                let lost = lost.reshape(&[indices.dims(), &vec![1; behind]].concat())?;
+                pass.grad().index_select(axis, &indices)?.masked_fill(&lost, 0.0)
+            };
+            Ok([pass.when(0, || pass.grad().index_fill(axis, &indices, 0.0))?, None, pass.when(2, by_source)?])
         })
     }
 
-    /// `y = x; y[i, indices[i, j, k], k] += source[i, j, k]` for `axis` 1 (PyTorch's `scatter_add`).
+    /// `y = x; y[.., indices[k], ..] = value` along `axis` (PyTorch's `index_fill`).
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// let y = Tensor::zeros(&[3], DType::F32)?.index_fill(0, &Tensor::from_slice(&[2i64, 0], &[2])?, 7.0)?;
+    /// assert_eq!(y.to_vec::<f32>()?, [7.0, 0.0, 7.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// Indices that do not fit this tensor or `source`; an index outside the dimension; element types other than f32 and f64.
-    pub fn scatter_add(&self, axis: isize, indices: &Tensor, source: &Tensor) -> Result<Tensor> {
-        let y = index::scatter_add(self.array.clone(), axis, &indices.array, &source.array)?;
-        // The source may be larger than the indices; only that part of it is read.
-        let part = source.dims() == indices.dims();
-        let dims = source.dims().to_vec();
-        Tensor::record("scatter_add", [self, indices, source], Keep::SECOND, y, move |pass| {
-            let by_source = || {
-                let read = pass.grad().gather(axis, &pass.input(1)?)?;
-                if part { Ok(read) } else { read.pad(&rim(read.dims(), &dims), 0.0) }
-            };
-            Ok([pass.when(0, || Ok(pass.grad().clone()))?, None, pass.when(2, by_source)?])
-        })
+    /// An index outside the dimension; indices that are not i64.
+    pub fn index_fill(&self, axis: isize, indices: &Tensor, value: f64) -> Result<Tensor> {
+        let at = self.shape().axis("index_fill", axis)?;
+        let ones = Array::ones(indices.dims(), DType::U8)?;
+        let mask = index::index_copy(Array::zeros(&[self.dims()[at]], DType::U8)?, 0, &indices.array, &ones)?;
+        let behind = vec![1; self.rank() - at - 1];
+        self.masked_fill(&mask.reshape(&[&[self.dims()[at]], &behind[..]].concat())?.into(), value)
     }
 
     /// 1 at the class that each index (i64) names, 0 elsewhere: `[..] -> [.., classes]` (PyTorch's `one_hot`). Indices carry no gradient.
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// let y = Tensor::from_slice(&[1i64, 0], &[2])?.one_hot(3, DType::F32)?;
+    /// assert_eq!(y.to_vec::<f32>()?, [0.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// An index outside `0..classes`; more than 8 dimensions.
@@ -73,6 +102,12 @@ impl Tensor {
     }
 
     /// Rows of this weight by token number: `[V, D]` and indices `[..]` give `[.., D]` (PyTorch's `embedding`). The row `padding` gets no gradient.
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let weight = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// assert_eq!(weight.embedding(&Tensor::from_slice(&[1i64, 0], &[2])?, None)?.to_vec::<f32>()?, [3.0, 4.0, 1.0, 2.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// An index outside `0..V`; indices that are not i64; a weight of other than two dimensions.
@@ -99,14 +134,4 @@ fn added_to_zeros(dims: &[usize], axis: usize, indices: &Tensor, source: &Tensor
     Tensor::record("added_to_zeros", [source, indices], Keep::SECOND, y, move |pass| {
         Ok([Some(pass.grad().index_select(axis as isize, &pass.input(1)?)?), None])
     })
-}
-
-/// `scatter_add` to zeros of shape `dims`.
-pub(crate) fn scattered(dims: &[usize], axis: usize, indices: &Tensor, source: &Tensor) -> Result<Tensor> {
-    let y = index::scatter_add(Array::zeros(dims, source.dtype())?, axis as isize, &indices.array, &source.array)?;
-    Tensor::record("scattered", [source, indices], Keep::SECOND, y, move |pass| Ok([Some(pass.grad().gather(axis as isize, &pass.input(1)?)?), None]))
-}
-
-fn rim(inner: &[usize], outer: &[usize]) -> Vec<(isize, isize)> {
-    inner.iter().zip(outer).map(|(&i, &o)| (0, o as isize - i as isize)).collect()
 }

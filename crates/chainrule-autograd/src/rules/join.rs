@@ -30,6 +30,12 @@ impl Tensor {
     }
 
     /// The tensors one behind the other along a new dimension (PyTorch's `stack`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let (a, b) = (Tensor::from_slice(&[1f32, 2.0], &[2])?, Tensor::from_slice(&[3f32, 4.0], &[2])?);
+    /// assert_eq!(Tensor::stack(&[&a, &b], 1)?.to_vec::<f32>()?, [1.0, 3.0, 2.0, 4.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// No tensor; different shapes or element types.

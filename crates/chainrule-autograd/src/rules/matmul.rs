@@ -6,7 +6,7 @@ use crate::{Error, Pass, Result, Tensor};
 use chainrule_core::ops::matmul;
 
 impl Tensor {
-    /// The matrix product (PyTorch's `matmul`): `[.., M, K] · [.., K, N] -> [.., M, N]`; dimensions in front broadcast, and a vector counts as a row on the left, as a column on the right.
+    /// The matrix product (PyTorch's `matmul`): `[.., M, K] · [.., K, N] -> [.., M, N]`; dimensions in front broadcast, and a vector counts as a row on the left, as a column on the right (`mm`, `bmm` and `mv` in PyTorch).
     /// ```
     /// # use chainrule_autograd::Tensor;
     /// let (a, b) = (Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?, Tensor::from_slice(&[1f32, 1.0], &[2])?);
@@ -40,6 +40,13 @@ impl Tensor {
     }
 
     /// `x Wᵀ + b`, with weight `W [Out, In]` and bias `b [Out]`: `[.., In] -> [.., Out]` (PyTorch's `linear`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let (x, w) = (Tensor::from_slice(&[1f32, 2.0], &[1, 2])?, Tensor::from_slice(&[3f32, 4.0], &[1, 2])?);
+    /// let b = Tensor::from_slice(&[10f32], &[1])?;
+    /// assert_eq!(x.linear(&w, Some(&b))?.to_vec::<f32>()?, [21.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Extents that do not fit; different element types, or other ones than f32 and f64.
@@ -60,6 +67,12 @@ impl Tensor {
     }
 
     /// The outer product of two vectors: `[M], [N] -> [M, N]` (PyTorch's `outer`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let (a, b) = (Tensor::from_slice(&[1f32, 2.0], &[2])?, Tensor::from_slice(&[3f32, 4.0], &[2])?);
+    /// assert_eq!(a.outer(&b)?.to_vec::<f32>()?, [3.0, 4.0, 6.0, 8.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Other than one dimension; different element types.

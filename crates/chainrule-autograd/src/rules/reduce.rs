@@ -22,6 +22,11 @@ pub(crate) fn kept_dims(dims: &[usize], axes: &[usize]) -> Vec<usize> {
 
 impl Tensor {
     /// The sum of all elements, of shape `[]` (PyTorch's `sum`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// assert_eq!(Tensor::from_slice(&[1f32, 2.0], &[2])?.sum()?.item()?, 3.0);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// bf16 and f16.
@@ -49,6 +54,12 @@ impl Tensor {
     }
 
     /// The sum over the dimensions along which `dims` would be stretched to this shape: what undoes broadcasting.
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// assert_eq!(x.sum_to(&[1, 2])?.to_vec::<f32>()?, [4.0, 6.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// A shape that does not broadcast to this one.
@@ -61,6 +72,11 @@ impl Tensor {
     }
 
     /// The mean of all elements, of shape `[]` (PyTorch's `mean`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// assert_eq!(Tensor::from_slice(&[1f32, 2.0], &[2])?.mean()?.item()?, 1.5);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// An element type other than f32 and f64.
@@ -69,11 +85,20 @@ impl Tensor {
     }
 
     /// The mean over `axes`; see [`sum_over`](Tensor::sum_over).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// assert_eq!(x.mean_over(&[0], false)?.to_vec::<f32>()?, [2.0, 3.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// A dimension named twice or out of range; an element type other than f32 and f64.
     pub fn mean_over(&self, axes: &[isize], keep: bool) -> Result<Tensor> {
         let count = self.extent("mean", axes)?;
+        if !self.dtype().is_float() {
+            return Err(chainrule_core::Error::DType { op: "mean", got: self.dtype(), expected: "f32 or f64" }.into());
+        }
         self.sum_over(axes, keep)?.mul_scalar(1.0 / count as f64)
     }
 
@@ -83,6 +108,12 @@ impl Tensor {
     }
 
     /// The variance over `axes`: `sum (x - mean)² / (n - correction)`; 1 is the unbiased estimate, 0 that of batch norm (PyTorch's `var(dim, correction, keepdim)`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// assert_eq!(x.var(&[1], 1, false)?.to_vec::<f32>()?, [0.5, 0.5]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`mean_over`](Tensor::mean_over).
@@ -93,6 +124,12 @@ impl Tensor {
     }
 
     /// The standard deviation over `axes`: the root of [`var`](Tensor::var) (PyTorch's `std`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// assert_eq!(x.std(&[0], 0, false)?.to_vec::<f32>()?, [1.0, 1.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`mean_over`](Tensor::mean_over).
@@ -101,6 +138,12 @@ impl Tensor {
     }
 
     /// `ln sum exp(x)` over `axes`, without overflow (PyTorch's `logsumexp`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[1000f64, 1000.0], &[2])?;
+    /// assert_eq!(x.logsumexp(&[0], false)?.item()?, 1000.0 + 2f64.ln());
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`mean_over`](Tensor::mean_over).
@@ -115,6 +158,13 @@ impl Tensor {
     }
 
     /// The p-norm `(sum |x|^p)^(1/p)` over `axes`; p may be infinite, and p = 0 counts what is not 0 (PyTorch's `linalg.vector_norm`). The slope at 0 is 0.
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[3f32, -4.0], &[2])?;
+    /// assert_eq!(x.norm(2.0, &[], false)?.item()?, 5.0);
+    /// assert_eq!(x.norm(f64::INFINITY, &[], false)?.item()?, 4.0);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`mean_over`](Tensor::mean_over).

@@ -1,5 +1,6 @@
 //! Other shapes over the same numbers. Forward results are views wherever strides allow.
 
+use crate::rules::reduce::positions;
 use crate::{Error, Keep, Result, Tensor};
 
 /// In [`Tensor::reshape`]: the extent that follows from the others (PyTorch's -1).
@@ -62,6 +63,11 @@ impl Tensor {
     }
 
     /// Dimension `i` of the result is dimension `axes[i]` of this tensor (PyTorch's `permute`).
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros(&[2, 3, 4], DType::F32)?.permute(&[2, 0, 1])?.dims(), [4, 2, 3]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// `axes` is not a permutation of all dimensions.
@@ -76,6 +82,11 @@ impl Tensor {
     }
 
     /// Swaps two dimensions, counted from the end when negative (PyTorch's `transpose`).
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros(&[2, 3, 4], DType::F32)?.transpose(0, -1)?.dims(), [4, 3, 2]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// A dimension out of range.
@@ -85,6 +96,11 @@ impl Tensor {
     }
 
     /// A new dimension of extent 1 before dimension `axis` (`-1`: at the end) (PyTorch's `unsqueeze`).
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros(&[2, 3], DType::F32)?.unsqueeze(1)?.dims(), [2, 1, 3]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// A place that does not exist; more than 8 dimensions.
@@ -94,6 +110,11 @@ impl Tensor {
     }
 
     /// Without dimension `axis`, whose extent must be 1 (PyTorch's `squeeze(dim)`).
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros(&[2, 1, 3], DType::F32)?.squeeze(1)?.dims(), [2, 3]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Another extent, or a dimension out of range.
@@ -103,6 +124,12 @@ impl Tensor {
     }
 
     /// Stretches extents of 1, and adds dimensions in front, to the given shape, without a copy (PyTorch's `expand`). The gradient is summed back.
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0], &[2])?;
+    /// assert_eq!(x.broadcast_to(&[2, 2])?.to_vec::<f32>()?, [1.0, 2.0, 1.0, 2.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// A shape that this one does not broadcast to.
@@ -114,26 +141,70 @@ impl Tensor {
         Tensor::record("broadcast_to", [self], Keep::NONE, y, |pass| Ok([Some(pass.grad().sum_to(pass.input_dims(0))?)]))
     }
 
-    /// The tensor `repeats[i]` times one after the other along dimension `i`; dimensions are added in front where more are named (PyTorch's `repeat`).
+    /// Dimensions `from` moved to the places `to`, the others in their order (PyTorch's `movedim`).
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros(&[2, 3, 4], DType::F32)?.movedim(&[0], &[-1])?.dims(), [3, 4, 2]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// Fewer repeats than dimensions; more than 8 dimensions.
-    pub fn repeat(&self, repeats: &[usize]) -> Result<Tensor> {
-        let Some(added) = repeats.len().checked_sub(self.rank()) else {
-            return Err(Error::shape("repeat", format!("{} repeats for the {} dimensions of {:?}", repeats.len(), self.rank(), self.shape())));
-        };
-        let mut dims = vec![1; added];
-        dims.extend_from_slice(self.dims());
-        let mut y = self.reshape(&dims)?;
-        for (axis, &times) in repeats.iter().enumerate().filter(|&(_, &times)| times != 1) {
-            let (outer, inner) = (dims[..axis].iter().product(), dims[axis..].iter().product());
-            dims[axis] = dims[axis].saturating_mul(times);
-            y = y.reshape(&[outer, 1, inner])?.broadcast_to(&[outer, times, inner])?.reshape(&dims)?;
+    /// Lists of different lengths; a dimension named twice or out of range.
+    pub fn movedim(&self, from: &[isize], to: &[isize]) -> Result<Tensor> {
+        const OP: &str = "movedim";
+        if from.len() != to.len() {
+            return Err(Error::shape(OP, format!("{} dimensions to {} places", from.len(), to.len())));
         }
-        Ok(y)
+        if from.is_empty() {
+            return Ok(self.clone());
+        }
+        let [from, to] = [positions(OP, self.shape(), from)?, positions(OP, self.shape(), to)?];
+        let mut others = (0..self.rank()).filter(|axis| !from.contains(axis));
+        let moved = |place| to.iter().position(|&t| t == place).map(|i| from[i]);
+        let axes: Vec<isize> = (0..self.rank()).filter_map(|place| moved(place).or_else(|| others.next())).map(|axis| axis as isize).collect();
+        self.permute(&axes)
+    }
+
+    /// Without all dimensions of extent 1 (PyTorch's `squeeze()`).
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros(&[1, 3, 1], DType::F32)?.squeeze_all()?.dims(), [3]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn squeeze_all(&self) -> Result<Tensor> {
+        self.reshape(&self.dims().iter().copied().filter(|&extent| extent != 1).collect::<Vec<_>>())
+    }
+
+    /// Turned by `times` quarters from dimension `a` towards dimension `b` (PyTorch's `rot90`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// assert_eq!(x.rot90(1, 0, 1)?.to_vec::<f32>()?, [2.0, 4.0, 1.0, 3.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Dimensions that are the same or out of range.
+    pub fn rot90(&self, times: isize, a: isize, b: isize) -> Result<Tensor> {
+        positions("rot90", self.shape(), &[a, b])?;
+        match times.rem_euclid(4) {
+            0 => Ok(self.clone()),
+            1 => self.flip(&[b])?.transpose(a, b),
+            2 => self.flip(&[a, b]),
+            _ => self.flip(&[a])?.transpose(a, b),
+        }
     }
 
     /// Blocks of channels become blocks of pixels: `[.., C r², H, W] -> [.., C, H r, W r]` (PyTorch's `pixel_shuffle`; Shi et al. 2016).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[1, 4, 1, 1])?;
+    /// assert_eq!(x.pixel_shuffle(2)?.dims(), [1, 1, 2, 2]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Fewer than three dimensions; channels that `r²` does not divide.

@@ -5,6 +5,12 @@ use chainrule_core::ops::join;
 
 impl Tensor {
     /// `length` indices of a dimension from `start` on (PyTorch's `narrow`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0], &[3])?;
+    /// assert_eq!(x.narrow(0, 1, 2)?.to_vec::<f32>()?, [2.0, 3.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// A range that is not inside the dimension.
@@ -57,6 +63,12 @@ impl Tensor {
     }
 
     /// A view at one index of dimension `axis`, without that dimension (PyTorch's `select`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// assert_eq!(x.select(1, 0)?.to_vec::<f32>()?, [1.0, 3.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// An index outside the dimension.
@@ -64,58 +76,13 @@ impl Tensor {
         self.narrow(axis, index, 1)?.squeeze(axis)
     }
 
-    /// Consecutive parts of these sizes along `axis` (PyTorch's `split` with a list).
-    ///
-    /// # Errors
-    /// Sizes that do not sum to the extent.
-    pub fn split(&self, sizes: &[usize], axis: isize) -> Result<Vec<Tensor>> {
-        let extent = self.dims()[self.shape().axis("split", axis)?];
-        if sizes.iter().try_fold(0usize, |n, &s| n.checked_add(s)) != Some(extent) {
-            return Err(Error::shape("split", format!("sizes {sizes:?} do not sum to the extent {extent} of dimension {axis} of {:?}", self.shape())));
-        }
-        self.parts("split", sizes, axis)
-    }
-
-    /// Consecutive parts, as one operation, whose gradient is the parts' joined: zeros only stand where nothing depended on a part.
-    fn parts(&self, name: &'static str, sizes: &[usize], axis: isize) -> Result<Vec<Tensor>> {
-        let mut start = 0;
-        let mut part = |&size: &usize| {
-            start += size;
-            self.array.narrow(axis, start - size, size)
-        };
-        let outputs = sizes.iter().map(&mut part).collect::<Result<Vec<_>, _>>()?;
-        let sizes = sizes.to_vec();
-        Tensor::record_outputs(name, &[self], Keep::NONE, outputs, move |pass, gradients, out| {
-            let mut dims = pass.input_dims(0).to_vec();
-            let at = pass.grad().shape().axis(name, axis)?;
-            let mut full = Vec::with_capacity(sizes.len());
-            for (gradient, &size) in gradients.iter().zip(&sizes) {
-                dims[at] = size;
-                full.push(match gradient {
-                    Some(gradient) => gradient.clone(),
-                    None => pass.constant(Array::zeros(&dims, pass.input_dtype(0))?),
-                });
-            }
-            out[0] = Some(Tensor::concatenate(&full.iter().collect::<Vec<_>>(), axis)?);
-            Ok(())
-        })
-    }
-
-    /// At most `chunks` consecutive parts of equal size along `axis`; the last may be smaller (PyTorch's `chunk`).
-    ///
-    /// # Errors
-    /// No chunks; a dimension out of range.
-    pub fn chunk(&self, chunks: usize, axis: isize) -> Result<Vec<Tensor>> {
-        let extent = self.dims()[self.shape().axis("chunk", axis)?];
-        if chunks == 0 {
-            return Err(Error::value("chunk", "got 0 chunks, expected at least 1"));
-        }
-        let size = extent.div_ceil(chunks).max(1);
-        let sizes: Vec<usize> = (0..extent.max(1)).step_by(size).map(|start| size.min(extent - start)).collect();
-        self.parts("chunk", &sizes, axis)
-    }
-
     /// The dimensions in `axes` run backward, without a copy (PyTorch's `flip`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// assert_eq!(x.flip(&[0, 1])?.to_vec::<f32>()?, [4.0, 3.0, 2.0, 1.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// A dimension out of range.
@@ -126,6 +93,12 @@ impl Tensor {
     }
 
     /// The elements `shift` places further along `axis`; those that leave come in again at the other end (PyTorch's `roll`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0], &[3])?;
+    /// assert_eq!(x.roll(1, 0)?.to_vec::<f32>()?, [3.0, 1.0, 2.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// A dimension out of range.
@@ -141,6 +114,12 @@ impl Tensor {
     }
 
     /// The elements on and below diagonal `diagonal` of the last two dimensions, 0 above (PyTorch's `tril`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// assert_eq!(x.tril(0)?.to_vec::<f32>()?, [1.0, 0.0, 3.0, 4.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Fewer than two dimensions.
@@ -149,6 +128,12 @@ impl Tensor {
     }
 
     /// The elements on and above diagonal `diagonal` of the last two dimensions, 0 below (PyTorch's `triu`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?;
+    /// assert_eq!(x.triu(1)?.to_vec::<f32>()?, [0.0, 2.0, 0.0, 0.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Fewer than two dimensions.

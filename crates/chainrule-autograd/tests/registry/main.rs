@@ -176,7 +176,8 @@ fn names_in_sources() -> BTreeSet<String> {
             "extreme" => &["max", "min", "max_over", "min_over", "sort", "topk", "kthvalue", "median", "cummax", "cummin"],
             "binary" => &["maximum", "minimum"],
             "norm" => &["batch_norm", "batch_norm_inference", "layer_norm", "rms_norm", "group_norm", "instance_norm"],
-            "slice" => &["narrow", "slice", "split", "chunk"],
+            "slice" => &["narrow", "slice"],
+            "split" => &["split", "chunk"],
             _ => &[],
         };
         names.extend(callers.iter().map(|c| c.to_string()));

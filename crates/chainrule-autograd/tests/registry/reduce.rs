@@ -57,5 +57,13 @@ pub fn add(cases: &mut Cases) {
     cases.add("cumsum of nothing", vec![numbers(&[2, 0])], |x| x[0].cumsum(1));
     cases.add("softmax of one", vec![numbers(&[3, 1])], |x| x[0].softmax(-1));
     cases.add("softmax of nothing", vec![numbers(&[0, 3])], |x| x[0].softmax(-1));
+    cases.add("var_mean", vec![numbers(&[2, 3])], |x| {
+        let (variance, mean) = x[0].var_mean(&[1], 1, true)?;
+        variance.mul(&mean)
+    });
+    cases.add("std_mean", vec![numbers(&[2, 3])], |x| {
+        let (deviation, mean) = x[0].std_mean(&[0], 0, false)?;
+        deviation.mul(&mean)
+    });
     cases.add("mean of one", vec![positive(&[1])], |x| x[0].mean());
 }

@@ -1,6 +1,6 @@
 //! Shapes, parts and joins.
 
-use crate::{Cases, numbers, others};
+use crate::{Cases, integers, numbers, others};
 use chainrule_autograd::{INFER, Tensor};
 
 pub fn add(cases: &mut Cases) {
@@ -43,4 +43,44 @@ pub fn add(cases: &mut Cases) {
     cases.add("pad negative", vec![numbers(&[3, 4])], |x| x[0].pad(&[(-1, 2), (2, -3)], 0.5));
     cases.add("pad nothing", vec![numbers(&[0, 2])], |x| x[0].pad(&[(1, 1), (0, 1)], 0.5));
     cases.add("pad_reflect", vec![numbers(&[1, 2, 4, 5])], |x| x[0].pad_reflect(&[(1, 3), (2, 1)]));
+    cases.add("movedim", vec![numbers(&[2, 3, 4, 2])], |x| x[0].movedim(&[0, -1], &[2, 0]));
+    cases.add("squeeze_all", vec![numbers(&[1, 2, 1])], |x| x[0].squeeze_all());
+    for times in [-1isize, 0, 1, 2] {
+        cases.add(format!("rot90 {times}"), vec![numbers(&[2, 3, 4])], move |x| x[0].rot90(times, 2, 0));
+    }
+    cases.add("tile", vec![numbers(&[2, 1, 3])], |x| x[0].tile(&[2, 1]));
+    cases.add("repeat_interleave", vec![numbers(&[2, 3, 2])], |x| x[0].repeat_interleave(3, 1));
+    cases.add("repeat_interleave by counts", vec![numbers(&[2, 3]), integers(&[2, 0, 1], &[3])], |x| x[0].repeat_interleave_by(&x[1], -1));
+    cases.add("split_every", vec![numbers(&[5, 2])], |x| {
+        let parts = x[0].split_every(2, 0)?;
+        parts[0].mul(&parts[1])?.mul(&parts[2])
+    });
+    cases.add("tensor_split", vec![numbers(&[3, 5])], |x| {
+        let parts = x[0].tensor_split(3, 1)?;
+        parts[0].mul(&parts[1])?.mul(&parts[2])
+    });
+    cases.add("unbind", vec![numbers(&[2, 3, 2])], |x| {
+        let parts = x[0].unbind(1)?;
+        parts[0].mul(&parts[2])
+    });
+    for offset in [-1isize, 0, 2, 9] {
+        cases.add(format!("diagonal {offset}"), vec![numbers(&[3, 2, 4])], move |x| x[0].diagonal(offset, -1, 0));
+        cases.add(format!("diag {offset}"), vec![numbers(&[3])], move |x| x[0].diag(offset));
+    }
+    cases.add("diag_embed", vec![numbers(&[2, 3])], |x| x[0].diag_embed(1, 0, -2));
+    cases.add("diag_embed behind", vec![numbers(&[2, 3])], |x| x[0].diag_embed(-1, -1, 0));
+    cases.add("trace", vec![numbers(&[3, 2])], |x| x[0].trace());
+    cases.add("meshgrid", vec![numbers(&[2]), others(&[3])], |x| {
+        let grid = Tensor::meshgrid(&[&x[0], &x[1]])?;
+        grid[0].mul(&grid[1])
+    });
+    cases.add("meshgrid_xy", vec![numbers(&[2]), others(&[3])], |x| {
+        let grid = Tensor::meshgrid_xy(&[&x[0], &x[1]])?;
+        grid[0].mul(&grid[1])
+    });
+    cases.add("cartesian_product", vec![numbers(&[2]), others(&[3])], |x| Tensor::cartesian_product(&[&x[0], &x[1]]));
+    cases.add("broadcast_tensors", vec![numbers(&[2, 1]), others(&[3])], |x| {
+        let both = Tensor::broadcast_tensors(&[&x[0], &x[1]])?;
+        both[0].mul(&both[1])
+    });
 }

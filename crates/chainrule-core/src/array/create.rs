@@ -64,6 +64,12 @@ impl Array {
         Array::from_index(&[count], dtype, |i| if i + 1 == count && count > 1 { end } else { start + i as f64 * step })
     }
 
+    /// `count` numbers from `base^start` to `base^end`, evenly spaced by their logarithms (PyTorch's `logspace`).
+    pub fn logspace(start: f64, end: f64, count: usize, base: f64, dtype: DType) -> Result<Array> {
+        let exponents = Array::linspace(start, end, count, DType::F64)?;
+        Array::from_index(&[count], dtype, |i| base.powf(exponents.slice::<f64>()[i]))
+    }
+
     /// The identity matrix of size `n`.
     pub fn eye(n: usize, dtype: DType) -> Result<Array> {
         Array::from_index(&[n, n], dtype, |i| (i / n == i % n) as u8 as f64)

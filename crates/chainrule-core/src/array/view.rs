@@ -174,6 +174,30 @@ impl Array {
         self.narrow(axis, index, 1)?.squeeze(axis)
     }
 
+    /// The elements `x[.., i, .., i + offset, ..]` of dimensions `a` and `b` as the last dimension, as a view (PyTorch's `diagonal`).
+    ///
+    /// # Errors
+    /// Dimensions that are the same or out of range.
+    pub fn diagonal(&self, offset: isize, a: isize, b: isize) -> Result<Array> {
+        let (a, b) = (self.shape.axis("diagonal", a)?, self.shape.axis("diagonal", b)?);
+        if a == b {
+            return Err(Error::shape("diagonal", format!("dimension {a} of {:?} is named twice, expected two dimensions", self.shape)));
+        }
+        let (down, right) = (offset.min(0).unsigned_abs(), offset.max(0).unsigned_abs());
+        let length = self.shape[a].saturating_sub(down).min(self.shape[b].saturating_sub(right));
+        let mut out = self.clone();
+        if length > 0 {
+            out.offset = (out.offset as isize + down as isize * out.strides[a] + right as isize * out.strides[b]) as usize;
+        }
+        let step = out.strides[a] + out.strides[b];
+        let (first, second) = (a.max(b), a.min(b));
+        out.shape = self.shape.without(first).without(second).pushed(length);
+        out.strides[first..].rotate_left(1);
+        out.strides[second..].rotate_left(1);
+        out.strides[self.rank() - 2] = step;
+        Ok(out)
+    }
+
     /// The elements converted: floats are rounded to the nearest, integers from floats are cut toward zero and saturate. The same type is no copy.
     pub fn cast(&self, dtype: DType) -> Result<Array> {
         if dtype == self.dtype { Ok(self.clone()) } else { copy::cast(self, dtype) }

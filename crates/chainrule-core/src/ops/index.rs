@@ -1,4 +1,4 @@
-//! Picking and adding by index. Indices are i64; a negative or too large one is an error that names it.
+//! Picking, writing and adding rows by index. Indices are i64; a negative or too large one is an error that names it.
 //!
 //! Additions run in the order of the indices, a column of the trailing dimensions each on one thread, so sums have the same bits for any number of threads.
 
@@ -11,7 +11,7 @@ use crate::parallel::{self, Target};
 use crate::shape::Shape;
 
 /// The indices as positions below `extent`.
-fn positions(op: &'static str, indices: &Array, extent: usize) -> Result<Array> {
+pub(crate) fn positions(op: &'static str, indices: &Array, extent: usize) -> Result<Array> {
     if indices.dtype() != DType::I64 {
         return Err(Error::DType { op, got: indices.dtype(), expected: "i64 indices" });
     }
@@ -59,108 +59,86 @@ pub fn index_select(x: &Array, axis: isize, indices: &Array) -> Result<Array> {
 /// `out = base; out[.., indices[k], ..] += source[.., k, ..]`: undoes [`index_select`]. In place when nothing else holds `base`.
 ///
 /// # Errors
-/// An index outside the dimension; a source whose shape is not that of `index_select`; element types other than f32 and f64, or different ones.
-pub fn index_add(mut base: Array, axis: isize, indices: &Array, source: &Array) -> Result<Array> {
+/// An index outside the dimension; a source whose shape is not that of `index_select`; element types other than f32, f64 and i64, or different ones.
+pub fn index_add(base: Array, axis: isize, indices: &Array, source: &Array) -> Result<Array> {
     const OP: &str = "index_add";
-    let at = base.shape().axis(OP, axis)?;
-    let indices = positions(OP, indices, base.dims()[at])?;
+    if base.dtype() == DType::I64 {
+        return into_rows(OP, base, axis, indices, source, |old: &mut i64, new| *old = old.wrapping_add(new));
+    }
+    with_float!(OP, base.dtype(), T => into_rows(OP, base, axis, indices, source, |old: &mut T, new| *old += new))
+}
+
+/// `out = base; out[.., indices[k], ..] = source[.., k, ..]`, the last of equal indices staying (PyTorch's `index_copy`). In place when nothing else holds `base`.
+///
+/// # Errors
+/// An index outside the dimension; a source whose shape is not that of `index_select`; different element types.
+pub fn index_copy(base: Array, axis: isize, indices: &Array, source: &Array) -> Result<Array> {
+    with_element!(base.dtype(), T => into_rows("index_copy", base, axis, indices, source, |old: &mut T, new| *old = new))
+}
+
+fn into_rows<T: Element>(op: &'static str, mut base: Array, axis: isize, indices: &Array, source: &Array, join: impl Fn(&mut T, T) + Sync) -> Result<Array> {
+    let at = base.shape().axis(op, axis)?;
+    let indices = positions(op, indices, base.dims()[at])?;
     let expected = [&base.dims()[..at], indices.dims(), &base.dims()[at + 1..]].concat();
-    crate::ops::expect_shape(OP, "the source", source, &expected)?;
-    same_dtype(OP, &base, source)?;
+    crate::ops::expect_shape(op, "the source", source, &expected)?;
+    same_dtype(op, &base, source)?;
     let source = source.contiguous()?;
     let (outer, inner) = sides(base.shape(), at);
     let (extent, count) = (base.dims()[at], indices.count());
-    with_float!(OP, base.dtype(), T => {
-        base.own()?;
-        let (from, rows) = (source.slice::<T>(), indices.slice::<i64>());
-        let target = Target::new(base.slice_mut::<T>());
-        // A task owns a strip of columns of one outer index: no two tasks add to the same element.
-        const STRIP: usize = 64;
-        let strips = inner.div_ceil(STRIP);
-        let task = |task: usize| {
-            let (o, left) = (task / strips, task % strips * STRIP);
-            let right = (left + STRIP).min(inner);
-            for (k, row) in rows.iter().enumerate() {
-                let (to, source) = ((o * extent + *row as usize) * inner, (o * count + k) * inner);
-                // SAFETY: the strip belongs to this task alone.
-                let to = unsafe { target.slice(to + left, to + right) };
-                for (t, s) in to.iter_mut().zip(&from[source + left..source + right]) {
-                    *t += *s;
-                }
+    base.own()?;
+    let (from, rows) = (source.slice::<T>(), indices.slice::<i64>());
+    let target = Target::new(base.slice_mut::<T>());
+    // A task owns a strip of columns of one outer index: no two tasks write to the same element.
+    const STRIP: usize = 64;
+    let strips = inner.div_ceil(STRIP);
+    let task = |task: usize| {
+        let (o, left) = (task / strips, task % strips * STRIP);
+        let right = (left + STRIP).min(inner);
+        for (k, row) in rows.iter().enumerate() {
+            let (to, source) = ((o * extent + *row as usize) * inner, (o * count + k) * inner);
+            // SAFETY: the strip belongs to this task alone.
+            let to = unsafe { target.slice(to + left, to + right) };
+            for (old, new) in to.iter_mut().zip(&from[source + left..source + right]) {
+                join(old, *new);
             }
-        };
-        let tasks = outer * strips;
-        if source.count() < 2 * parallel::GRAIN { (0..tasks).for_each(task) } else { parallel::run(tasks, task) }
-        Ok(base)
-    })
+        }
+    };
+    let tasks = outer * strips;
+    if source.count() < 2 * parallel::GRAIN {
+        (0..tasks).for_each(task)
+    } else {
+        parallel::run(tasks, task)
+    }
+    Ok(base)
 }
 
-/// Checks that `indices` fits `x` in all dimensions but `axis`, and calls `body(position in x, position in indices)` for every index, in order.
-fn along(op: &'static str, x: &Shape, axis: isize, indices: &Array, mut body: impl FnMut(usize, usize)) -> Result<()> {
-    let at = x.axis(op, axis)?;
-    let fits = indices.rank() == x.rank() && (0..x.rank()).all(|i| i == at || indices.dims()[i] <= x.dims()[i]);
-    if !fits {
-        return Err(Error::shape(
-            op,
-            format!("indices {:?} do not fit {:?}: equal rank and no larger extents outside dimension {axis} are expected", indices.shape(), x),
-        ));
+/// For index arrays into the first dimensions of an array of these extents, the row-major position of each element they name: the arrays broadcast; a negative index counts from the end.
+///
+/// # Errors
+/// No index array, or more than dimensions; arrays that are not i64 or do not broadcast; an index outside its dimension.
+pub fn flat_positions(op: &'static str, dims: &[usize], indices: &[&Array]) -> Result<Array> {
+    if indices.is_empty() || indices.len() > dims.len() {
+        return Err(Error::shape(op, format!("{} index arrays for the {} dimensions of {dims:?}", indices.len(), dims.len())));
     }
-    let indices = positions(op, indices, x.dims()[at])?;
-    let strides = x.dense_strides();
-    let mut index = [0usize; crate::shape::MAX_RANK];
-    for (k, row) in indices.slice::<i64>().iter().enumerate() {
-        let position: isize = (0..x.rank()).map(|i| strides[i] * if i == at { *row as isize } else { index[i] as isize }).sum();
-        body(position as usize, k);
-        for i in (0..x.rank()).rev() {
-            index[i] += 1;
-            if index[i] < indices.dims()[i] {
-                break;
+    let mut shape = Shape::scalar();
+    for i in indices {
+        shape = Shape::broadcast(op, &shape, i.shape())?;
+    }
+    let mut flat = Array::filled(shape, 0.0, DType::I64)?;
+    for (axis, (&extent, index)) in dims.iter().zip(indices).enumerate() {
+        if index.dtype() != DType::I64 {
+            return Err(Error::DType { op, got: index.dtype(), expected: "i64 indices" });
+        }
+        let index = index.broadcast_to(&shape)?.contiguous()?;
+        let n = extent as i64;
+        for (flat, &i) in flat.slice_mut::<i64>().iter_mut().zip(index.slice::<i64>()) {
+            if i < -n || i >= n {
+                return Err(Error::value(op, format!("index {i} is outside -{n}..{n}, the extent of dimension {axis} of {dims:?}")));
             }
-            index[i] = 0;
+            *flat = *flat * n + if i < 0 { i + n } else { i };
         }
     }
-    Ok(())
-}
-
-/// `out[i, j, k] = x[i, indices[i, j, k], k]` for `axis` 1 (PyTorch's `gather`).
-///
-/// # Errors
-/// Indices that do not fit; an index outside the dimension.
-pub fn gather(x: &Array, axis: isize, indices: &Array) -> Result<Array> {
-    let x = x.contiguous()?;
-    let mut out = Array::stale(*indices.shape(), x.dtype())?;
-    with_element!(x.dtype(), T => {
-        let (from, to) = (x.slice::<T>(), out.slice_mut::<T>());
-        along("gather", x.shape(), axis, indices, |position, k| to[k] = from[position])?;
-    });
-    Ok(out)
-}
-
-/// `out = base; out[i, indices[i, j, k], k] += source[i, j, k]` for `axis` 1 (PyTorch's `scatter_add`); undoes [`gather`]. In place when nothing else holds `base`.
-///
-/// # Errors
-/// Indices that do not fit `base` or `source`; an index outside the dimension; element types other than f32 and f64.
-pub fn scatter_add(mut base: Array, axis: isize, indices: &Array, source: &Array) -> Result<Array> {
-    const OP: &str = "scatter_add";
-    same_dtype(OP, &base, source)?;
-    let fits = source.rank() == indices.rank() && source.dims().iter().zip(indices.dims()).all(|(s, i)| i <= s);
-    if !fits {
-        return Err(Error::shape(OP, format!("indices {:?} do not fit the source {:?}: no larger extents are expected", indices.shape(), source.shape())));
-    }
-    let mut part = source.clone();
-    for (i, &extent) in indices.dims().iter().enumerate() {
-        part = part.narrow(i as isize, 0, extent)?;
-    }
-    let part = part.contiguous()?;
-    let shape = *base.shape();
-    // A dry walk first: after an error nothing is changed.
-    along(OP, &shape, axis, indices, |_, _| {})?;
-    with_float!(OP, base.dtype(), T => {
-        base.own()?;
-        let (from, to) = (part.slice::<T>(), base.slice_mut::<T>());
-        along(OP, &shape, axis, indices, |position, k| to[position] += from[k])?;
-        Ok(base)
-    })
+    Ok(flat)
 }
 
 /// `out[.., c] = 1` where `indices[..] = c`, else 0 (PyTorch's `one_hot`, in any element type): `[..] -> [.., classes]`.
@@ -205,13 +183,23 @@ mod tests {
     }
 
     #[test]
-    fn gather_and_scatter() {
-        let x = counted(&[2, 3]);
-        let i = index(&[2, 0, 1, 1], &[2, 2]);
-        assert_eq!(floats(&gather(&x, 1, &i).unwrap()), [2., 0., 4., 4.]);
-        let sum = scatter_add(x.clone(), 1, &i, &Array::ones(&[2, 3], DType::F32).unwrap()).unwrap();
-        assert_eq!(floats(&sum), [1., 1., 3., 3., 6., 5.]);
+    fn rows_are_overwritten_in_order() {
+        let (x, i) = (counted(&[3, 2]), index(&[2, 0, 2], &[3]));
+        let y = index_copy(x.clone(), 0, &i, &counted(&[3, 2]).cast(DType::F32).unwrap()).unwrap();
+        assert_eq!(floats(&y), [2., 3., 2., 3., 4., 5.]);
         assert_eq!(floats(&x), [0., 1., 2., 3., 4., 5.]);
+        let sum = index_add(Array::zeros(&[3], DType::I64).unwrap(), 0, &i, &index(&[1, 10, 100], &[3])).unwrap();
+        assert_eq!(sum.to_vec::<i64>().unwrap(), [10, 0, 101]);
+    }
+
+    #[test]
+    fn several_index_arrays_are_one_position() {
+        let rows = index(&[0, -1], &[2, 1]);
+        let flat = flat_positions("index", &[3, 4, 5], &[&rows, &index(&[1, -4, 3], &[3])]).unwrap();
+        assert_eq!((flat.dims(), flat.to_vec::<i64>().unwrap()), (&[2, 3][..], vec![1, 0, 3, 9, 8, 11]));
+        let error = flat_positions("index", &[3, 4], &[&rows, &index(&[4], &[1])]).unwrap_err().to_string();
+        assert!(error.contains("index 4") && error.contains("dimension 1"), "{error}");
+        assert!(flat_positions("index", &[3], &[&rows, &rows]).is_err() && flat_positions("index", &[3], &[]).is_err());
     }
 
     #[test]
@@ -223,7 +211,6 @@ mod tests {
         }
         assert!(one_hot(&index(&[4], &[1]), 4, DType::F32).is_err());
         assert_eq!(floats(&one_hot(&index(&[1, 0], &[2]), 2, DType::F32).unwrap()), [0., 1., 1., 0.]);
-        assert!(gather(&x, 0, &index(&[0, 0, 0, 0], &[1, 4])).is_err());
     }
 
     #[test]

@@ -51,6 +51,18 @@ pub fn place(mut base: Array, x: &Array, starts: &[usize]) -> Result<Array> {
     Ok(base)
 }
 
+/// `x` as the diagonal of dimensions `a` and `b` of zeros of shape `dims`, `offset` places to the right of the main one: undoes [`Array::diagonal`].
+///
+/// # Errors
+/// An `x` that does not have the shape of that diagonal.
+pub fn place_diagonal(dims: &[usize], x: &Array, offset: isize, a: isize, b: isize) -> Result<Array> {
+    let out = Array::zeros(dims, x.dtype())?;
+    let mut diagonal = out.diagonal(offset, a, b)?;
+    crate::ops::expect_shape("diagonal", "the part", x, diagonal.dims())?;
+    write_into(x, &mut diagonal);
+    Ok(out)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,5 +83,19 @@ mod tests {
         let placed = place(base.clone(), &counted(&[2, 1]), &[1, 2]).unwrap();
         assert_eq!(placed.to_vec::<f32>().unwrap(), [0., 1., 2., 3., 4., 0., 6., 7., 1.]);
         assert_eq!(base.to_vec::<f32>().unwrap()[5], 5.0);
+    }
+    #[test]
+    fn diagonals_are_views_and_go_back() {
+        let x = counted(&[2, 3, 4]);
+        for (offset, expected) in [(0, vec![0., 5., 10., 12., 17., 22.]), (2, vec![2., 7., 14., 19.]), (-1, vec![4., 9., 16., 21.]), (4, vec![]), (-9, vec![])]
+        {
+            let diagonal = x.diagonal(offset, 1, -1).unwrap();
+            assert_eq!(diagonal.to_vec::<f32>().unwrap(), expected, "{offset}");
+            let back = place_diagonal(&[2, 3, 4], &diagonal, offset, 1, 2).unwrap();
+            assert_eq!(back.diagonal(offset, 1, 2).unwrap().to_vec::<f32>().unwrap(), expected);
+            assert_eq!(back.to_vec::<f32>().unwrap().iter().filter(|x| **x != 0.0).count(), expected.iter().filter(|x| **x != 0.0).count());
+        }
+        assert!(x.diagonal(0, 1, 1).is_err() && x.diagonal(0, 0, 3).is_err());
+        assert!(place_diagonal(&[2, 2], &counted(&[3]), 0, 0, 1).is_err());
     }
 }

@@ -5,6 +5,7 @@
 pub mod convolution;
 pub mod ctc;
 pub mod elementwise;
+pub mod gather;
 pub mod index;
 pub mod join;
 pub(crate) mod lines;
@@ -15,6 +16,7 @@ pub mod pool;
 pub mod reduce;
 pub(crate) mod row;
 pub mod scan;
+pub mod search;
 pub mod softmax;
 pub mod sort;
 #[cfg(test)]

@@ -55,6 +55,7 @@ const FAMILIES: &[(&str, f64)] = &[
     ("losses", 1e-4),
     ("recurrent", 1e-4),
     ("attention", 1e-4),
+    ("arrays", 2e-5),
 ];
 
 #[derive(Default)]

@@ -1,0 +1,223 @@
+//! Elements picked and put by an index each: `x[i, indices[i, j, k], k]` for `axis` 1. Indices are i64; a negative or too large one is an error that names it.
+//!
+//! Putting runs in the order of the indices, so what lands where is defined, and sums have the same bits for any number of threads.
+
+use crate::array::Array;
+use crate::dtype::{DType, Element, with_element};
+use crate::error::{Error, Result};
+use crate::float::with_float;
+use crate::ops::index::positions;
+use crate::ops::same_dtype;
+use crate::parallel::{self, Target};
+use crate::shape::{Shape, Strides};
+
+/// Indices that fit an array in all dimensions but one.
+struct Places {
+    indices: Array,
+    axis: usize,
+    strides: Strides,
+    /// The indices' innermost extent.
+    row: usize,
+}
+
+impl Places {
+    fn new(op: &'static str, x: &Shape, axis: isize, indices: &Array) -> Result<Places> {
+        let at = x.axis(op, axis)?;
+        let fits = indices.rank() == x.rank() && (0..x.rank()).all(|i| i == at || indices.dims()[i] <= x.dims()[i]);
+        if !fits {
+            return Err(Error::shape(
+                op,
+                format!("indices {:?} do not fit {x:?}: equal rank and no larger extents outside dimension {axis} are expected", indices.shape()),
+            ));
+        }
+        let indices = positions(op, indices, x.dims()[at])?;
+        let row = indices.dims()[x.rank() - 1];
+        Ok(Places { indices, axis: at, strides: x.dense_strides(), row })
+    }
+
+    fn rows(&self) -> usize {
+        self.indices.count().checked_div(self.row).unwrap_or(0)
+    }
+
+    /// The positions in the array that the indices of row `row` name, in order.
+    fn of_row(&self, row: usize) -> impl Iterator<Item = usize> + '_ {
+        let last = self.indices.rank() - 1;
+        let (mut rest, mut base) = (row, 0);
+        for i in (0..last).rev() {
+            let extent = self.indices.dims()[i];
+            if i != self.axis {
+                base += rest % extent * self.strides[i] as usize;
+            }
+            rest /= extent;
+        }
+        let (step, stride) = (if self.axis == last { 0 } else { 1 }, self.strides[self.axis] as usize);
+        let indices = &self.indices.slice::<i64>()[row * self.row..(row + 1) * self.row];
+        indices.iter().enumerate().map(move |(k, &index)| base + k * step + index as usize * stride)
+    }
+}
+
+/// `out[i, j, k] = x[i, indices[i, j, k], k]` for `axis` 1 (PyTorch's `gather`).
+///
+/// # Errors
+/// Indices that do not fit; an index outside the dimension.
+pub fn gather(x: &Array, axis: isize, indices: &Array) -> Result<Array> {
+    let x = x.contiguous()?;
+    let places = Places::new("gather", x.shape(), axis, indices)?;
+    let mut out = Array::stale(*indices.shape(), x.dtype())?;
+    with_element!(x.dtype(), T => {
+        let (from, row) = (x.slice::<T>(), places.row);
+        let target = Target::new(out.slice_mut::<T>());
+        parallel::ranges(places.rows(), (parallel::GRAIN / row.max(1)).max(1), |start, end| {
+            for r in start..end {
+                // SAFETY: rows of the output do not overlap.
+                let to = unsafe { target.slice(r * row, (r + 1) * row) };
+                to.iter_mut().zip(places.of_row(r)).for_each(|(to, position)| *to = from[position]);
+            }
+        });
+    });
+    Ok(out)
+}
+
+/// How [`scatter`] joins what it puts with what is there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Join {
+    /// The last one put stays.
+    Write,
+    /// The sum.
+    Sum,
+    /// The product.
+    Product,
+    /// The largest; NaN if one is.
+    Max,
+    /// The smallest; NaN if one is.
+    Min,
+}
+
+/// `out = base; out[i, indices[i, j, k], k] joins source[i, j, k]` for `axis` 1 (PyTorch's `scatter`, `scatter_add`, `scatter_reduce`). In place when nothing else holds `base`.
+///
+/// # Errors
+/// Indices that do not fit `base` or `source`; an index outside the dimension; different element types; element types other than f32, f64 and i64, but for [`Join::Write`].
+pub fn scatter(mut base: Array, axis: isize, indices: &Array, source: &Array, join: Join) -> Result<Array> {
+    const OP: &str = "scatter";
+    same_dtype(OP, &base, source)?;
+    let fits = source.rank() == indices.rank() && source.dims().iter().zip(indices.dims()).all(|(s, i)| i <= s);
+    if !fits {
+        return Err(Error::shape(OP, format!("indices {:?} do not fit the source {:?}: no larger extents are expected", indices.shape(), source.shape())));
+    }
+    let mut part = source.clone();
+    for (i, &extent) in indices.dims().iter().enumerate() {
+        part = part.narrow(i as isize, 0, extent)?;
+    }
+    let part = part.contiguous()?;
+    // Everything is checked before anything is written.
+    let places = Places::new(OP, base.shape(), axis, indices)?;
+    if join != Join::Write && !matches!(base.dtype(), DType::F32 | DType::F64 | DType::I64) {
+        return Err(Error::DType { op: OP, got: base.dtype(), expected: "f32, f64 or i64" });
+    }
+    base.own()?;
+    match (join, base.dtype()) {
+        (Join::Write, dtype) => with_element!(dtype, T => put(&mut base, &places, &part, |_: T, new| new)),
+        (Join::Sum, DType::I64) => put(&mut base, &places, &part, i64::wrapping_add),
+        (Join::Product, DType::I64) => put(&mut base, &places, &part, i64::wrapping_mul),
+        (Join::Max, DType::I64) => put(&mut base, &places, &part, i64::max),
+        (Join::Min, DType::I64) => put(&mut base, &places, &part, i64::min),
+        (_, dtype) => with_float!(OP, dtype, T => {
+            let nan_or = |old: T, new: T, better: bool| if old.is_nan() || (!better && !new.is_nan()) { old } else { new };
+            match join {
+                Join::Product => put(&mut base, &places, &part, |old: T, new| old * new),
+                Join::Max => put(&mut base, &places, &part, |old: T, new| nan_or(old, new, new > old)),
+                Join::Min => put(&mut base, &places, &part, |old: T, new| nan_or(old, new, new < old)),
+                _ => put(&mut base, &places, &part, |old: T, new| old + new),
+            }
+            Ok(())
+        })?,
+    }
+    Ok(base)
+}
+
+fn put<T: Element>(base: &mut Array, places: &Places, source: &Array, join: impl Fn(T, T) -> T) {
+    let (from, to) = (source.slice::<T>(), base.slice_mut::<T>());
+    for row in 0..places.rows() {
+        for (position, new) in places.of_row(row).zip(&from[row * places.row..]) {
+            to[position] = join(to[position], *new);
+        }
+    }
+}
+
+/// `out = base; out[i, indices[i, j, k], k] += source[i, j, k]` for `axis` 1 (PyTorch's `scatter_add`); undoes [`gather`]. In place when nothing else holds `base`.
+///
+/// # Errors
+/// As for [`scatter`].
+pub fn scatter_add(base: Array, axis: isize, indices: &Array, source: &Array) -> Result<Array> {
+    scatter(base, axis, indices, source, Join::Sum)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{assert_same_bits, doubles, noise};
+
+    fn indices(dims: &[usize], extent: usize) -> Array {
+        let picks: Vec<i64> = (0..dims.iter().product::<usize>()).map(|i| (i * 7 % 11 % extent) as i64).collect();
+        Array::from_slice(&picks, dims).unwrap()
+    }
+
+    /// Calls `body(position in x, place among the indices)` index by index.
+    fn naive(x: &[usize], axis: usize, indices: &Array, mut body: impl FnMut(usize, usize)) {
+        for (k, row) in indices.to_vec::<i64>().unwrap().iter().enumerate() {
+            let (mut rest, mut at) = (k, vec![0; x.len()]);
+            for i in (0..x.len()).rev() {
+                at[i] = rest % indices.dims()[i];
+                rest /= indices.dims()[i];
+            }
+            at[axis] = *row as usize;
+            body((0..x.len()).fold(0, |position, i| position * x[i] + at[i]), k);
+        }
+    }
+
+    #[test]
+    fn elements_go_where_their_index_says() {
+        for (dims, axis, picks) in
+            [(&[4usize, 5][..], 1usize, &[4usize, 3][..]), (&[4, 5], 0, &[6, 2]), (&[2, 3, 4], 1, &[2, 5, 3]), (&[7], 0, &[2]), (&[3, 1], 0, &[0, 1])]
+        {
+            let i = indices(picks, dims[axis]);
+            for dtype in [DType::F32, DType::F64, DType::I64] {
+                let x = Array::from_index(dims, dtype, |i| (i as f64 * 0.7 - 3.0).round()).unwrap();
+                let (from, source) = (doubles(&x), Array::from_index(picks, dtype, |i| (5 - i as i64) as f64).unwrap());
+                let mut expected = vec![0.0; i.count()];
+                naive(dims, axis, &i, |position, k| expected[k] = from[position]);
+                assert_eq!(doubles(&gather(&x, axis as isize, &i).unwrap()), expected);
+                let new = doubles(&source);
+                type Rule = fn(f64, f64) -> f64;
+                let joins: [(Join, Rule); 5] =
+                    [(Join::Write, |_, b| b), (Join::Sum, |a, b| a + b), (Join::Product, |a, b| a * b), (Join::Max, f64::max), (Join::Min, f64::min)];
+                for (join, rule) in joins {
+                    let mut expected = from.clone();
+                    naive(dims, axis, &i, |position, k| expected[position] = rule(expected[position], new[k]));
+                    assert_eq!(doubles(&scatter(x.clone(), axis as isize, &i, &source, join).unwrap()), expected, "{dims:?} {join:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_and_changes_nothing() {
+        let x = noise(&[2, 3], 1, DType::F32);
+        let bad = Array::from_slice(&[0i64, 3], &[1, 2]).unwrap();
+        let error = scatter(x.clone(), 1, &bad, &x, Join::Sum).unwrap_err().to_string();
+        assert!(error.contains("index 3") && error.contains("0..3"), "{error}");
+        assert!(gather(&x, 0, &indices(&[1, 4], 2)).is_err() && gather(&x, 0, &x).is_err());
+        assert!(scatter(x.clone(), 1, &indices(&[2, 3], 3), &x.narrow(1, 0, 2).unwrap(), Join::Sum).is_err());
+        let bytes = x.cast(DType::U8).unwrap();
+        assert!(scatter(bytes.clone(), 1, &indices(&[2, 3], 3), &bytes, Join::Sum).is_err());
+        let nan = Array::from_slice(&[f32::NAN, 1.0], &[2]).unwrap();
+        let put = scatter(nan.clone(), 0, &indices(&[2], 1), &Array::ones(&[2], DType::F32).unwrap(), Join::Max).unwrap();
+        assert!(put.to_vec::<f32>().unwrap()[0].is_nan());
+    }
+
+    #[test]
+    fn threads_change_nothing() {
+        let (x, i) = (noise(&[500, 130], 2, DType::F32), indices(&[500, 99], 130));
+        assert_same_bits("gather", || vec![gather(&x, 1, &i).unwrap()]);
+    }
+}
