@@ -8,9 +8,12 @@ mod block;
 mod dot;
 mod kernel;
 mod pack;
+mod panels;
 mod plan;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use panels::Panels;
 
 use crate::float::Float;
 
