@@ -9,6 +9,7 @@ mod index;
 mod losses;
 mod norms;
 mod product;
+mod recurrent;
 mod reduce;
 mod shape;
 mod sort;
@@ -77,6 +78,7 @@ fn cases() -> Vec<Case> {
     index::add(&mut cases);
     product::add(&mut cases);
     image::add(&mut cases);
+    recurrent::add(&mut cases);
     composed::add(&mut cases);
     norms::add(&mut cases);
     losses::add(&mut cases);
@@ -174,6 +176,7 @@ fn names_in_sources() -> BTreeSet<String> {
         }
         let callers: &[&str] = match path.file_stem().unwrap().to_str().unwrap() {
             "extreme" => &["max", "min", "max_over", "min_over", "sort", "topk", "kthvalue", "median", "cummax", "cummin"],
+            "recurrent" => &["rnn", "lstm", "gru"],
             "binary" => &["maximum", "minimum"],
             "norm" => &["batch_norm", "batch_norm_inference", "layer_norm", "rms_norm", "group_norm", "instance_norm"],
             "slice" => &["narrow", "slice"],
