@@ -3,4 +3,5 @@
 mod batch_norm;
 mod laws;
 mod norms;
+mod recurrent;
 mod table;

@@ -73,6 +73,22 @@ pub fn cases() -> Vec<Case> {
     let checkpointed = Sequential::new().add(Linear::new(3, 4, rng).unwrap()).add(Dropout::new(0.3)).add(Linear::new(4, 2, rng).unwrap());
     add("Checkpointed", Box::new(Checkpointed::new(checkpointed)), &[2, 3], &[2, 2], Some(&[2, 4]), &["0.bias", "0.weight", "2.bias", "2.weight"]);
 
+    let lstm = [
+        "bias_hh_l0",
+        "bias_hh_l0_reverse",
+        "bias_ih_l0",
+        "bias_ih_l0_reverse",
+        "weight_hh_l0",
+        "weight_hh_l0_reverse",
+        "weight_ih_l0",
+        "weight_ih_l0_reverse",
+    ];
+    let stacked = ["bias_hh_l0", "bias_hh_l1", "bias_ih_l0", "bias_ih_l1", "weight_hh_l0", "weight_hh_l1", "weight_ih_l0", "weight_ih_l1"];
+    add("Rnn", Box::new(Rnn::new(3, 4, 1, rng).unwrap().without_bias()), &[2, 5, 3], &[2, 5, 4], Some(&[2, 5, 4]), &["weight_hh_l0", "weight_ih_l0"]);
+    add("Rnn", Box::new(Rnn::new(3, 4, 2, rng).unwrap().relu().dropout(0.3)), &[5, 3], &[5, 4], Some(&[5, 2]), &stacked);
+    add("Lstm", Box::new(Lstm::bidirectional(3, 2, 1, rng).unwrap()), &[2, 4, 3], &[2, 4, 4], Some(&[2, 4, 2]), &lstm);
+    add("Gru", Box::new(Gru::new(3, 2, 2, rng).unwrap().dropout(0.5)), &[2, 4, 3], &[2, 4, 2], Some(&[4]), &stacked);
+
     macro_rules! activations {
         ($($layer:ident $value:expr;)*) => { $(add(stringify!($layer), Box::new($value), &[3, 4], &[3, 4], None, &[]);)* };
     }

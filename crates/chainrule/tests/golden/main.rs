@@ -4,6 +4,7 @@ mod arrays;
 mod case;
 mod norms;
 mod operations;
+mod recurrent;
 mod trajectories;
 
 use case::{Case, error};
@@ -26,10 +27,6 @@ const UNSUPPORTED: &[&str] = &[
     // norms still to come
     "local_response_norm",
     // whole families
-    "rnn",
-    "lstm",
-    "gru",
-    "lstm_variable_length",
     "sdpa",
     "sdpa_masked",
     "multihead_attention",

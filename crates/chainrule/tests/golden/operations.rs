@@ -9,7 +9,11 @@ pub fn run(case: &Case, x: &[Tensor]) -> Option<Result<Vec<Tensor>>> {
     let single = elementwise(case, x).or_else(|| reduction(case, x)).or_else(|| shape(case, x)).or_else(|| convolution(case, x)).or_else(|| loss(case, x));
     match single {
         Some(output) => Some(output.map(|t| vec![t]).map_err(Into::into)),
-        None => several(case, x).map(|outputs| outputs.map_err(Into::into)).or_else(|| crate::arrays::run(case, x)).or_else(|| crate::norms::run(case, x)),
+        None => several(case, x)
+            .map(|outputs| outputs.map_err(Into::into))
+            .or_else(|| crate::arrays::run(case, x))
+            .or_else(|| crate::norms::run(case, x))
+            .or_else(|| crate::recurrent::run(case, x)),
     }
 }
 
