@@ -2,6 +2,7 @@
 
 use crate::kernels::normal;
 use crate::models::{lenet, mlp};
+use crate::recurrent;
 use crate::resnet::ResNet18;
 use crate::workload::{Step, Workload};
 use chainrule::nn::Layer;
@@ -14,7 +15,7 @@ pub const WORKLOADS: &[Workload] = &[
     Workload::new("lenet_infer_b1", |rng| infer(lenet(rng)?, &[1, 1, 28, 28], rng)),
     Workload::new("resnet18_cifar_infer_b1", |rng| infer(ResNet18::new(rng)?, &[1, 3, 32, 32], rng)),
     Workload::unsupported("encoder_infer_b1_t128"),
-    Workload::unsupported("lstm_infer_b1_t64"),
+    Workload::new("lstm_infer_b1_t64", recurrent::infer_language_model),
 ];
 
 fn infer<L: Layer + 'static>(model: L, dims: &[usize], rng: &mut Rng) -> Result<Step> {

@@ -11,6 +11,7 @@ mod inference;
 mod kernels;
 mod measure;
 mod models;
+mod recurrent;
 mod resnet;
 mod training;
 mod vgg;

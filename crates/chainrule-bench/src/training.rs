@@ -2,6 +2,7 @@
 
 use crate::kernels::{integers, normal};
 use crate::models::{lenet, mlp, mnist_cnn};
+use crate::recurrent;
 use crate::resnet::ResNet18;
 use crate::vgg::Vgg16;
 use crate::workload::{Step, Workload};
@@ -19,15 +20,15 @@ pub const WORKLOADS: &[Workload] = &[
         model.freeze_all_but_head()?;
         train(model, &[4, 3, 64, 64], rng)
     }),
-    Workload::unsupported("lstm_lm_train_b32_t64"),
-    Workload::unsupported("gru_lm_train_b32_t64"),
-    Workload::unsupported("bilstm_cls_train_b32_t100"),
+    Workload::new("lstm_lm_train_b32_t64", recurrent::lstm_language_model),
+    Workload::new("gru_lm_train_b32_t64", recurrent::gru_language_model),
+    Workload::new("bilstm_cls_train_b32_t100", recurrent::bidirectional_classifier),
     Workload::unsupported("encoder_train_b16_t128"),
     Workload::unsupported("encoder_lora_train_b16_t128"),
     Workload::unsupported("dcgan_train_b64"),
 ];
 
-/// A classifier of ten classes, its batch, and all that a step changes.
+/// A classifier, its batch, and all that a step changes.
 struct Training<L> {
     model: L,
     adam: Adam,
@@ -37,9 +38,14 @@ struct Training<L> {
 }
 
 impl<L: Layer> Training<L> {
+    /// Of ten classes, on random inputs.
     fn new(model: L, dims: &[usize], rng: &mut Rng) -> Result<Training<L>> {
         let (inputs, labels) = (normal(dims, rng)?, integers(&dims[..1], 10, rng)?);
-        Ok(Training { model, adam: Adam::new(1e-3), inputs, labels, rng: rng.split() })
+        Ok(Training::on(model, inputs, labels, rng))
+    }
+
+    fn on(model: L, inputs: Tensor, labels: Tensor, rng: &mut Rng) -> Training<L> {
+        Training { model, adam: Adam::new(1e-3), inputs, labels, rng: rng.split() }
     }
 
     /// The loss before the step.
@@ -53,6 +59,12 @@ impl<L: Layer> Training<L> {
 
 fn train<L: Layer + 'static>(model: L, dims: &[usize], rng: &mut Rng) -> Result<Step> {
     let mut training = Training::new(model, dims, rng)?;
+    Ok(Box::new(move || training.step().map(drop)))
+}
+
+/// Steps of a classifier on this batch.
+pub fn train_on<L: Layer + 'static>(model: L, inputs: Tensor, labels: Tensor, rng: &mut Rng) -> Result<Step> {
+    let mut training = Training::on(model, inputs, labels, rng);
     Ok(Box::new(move || training.step().map(drop)))
 }
 
