@@ -33,6 +33,6 @@ pub use error::{Error, Result};
 pub use gradcheck::{GradCheck, gradcheck, gradcheck_second};
 pub use gradients::{Gradients, Update};
 pub use pass::{Keep, Pass};
-pub use rules::{CrossEntropy, Ctc, INFER, MultiMargin, Recurrence, RecurrentWeights, Reduction, ScatterReduce, Triplet, Unique};
+pub use rules::{Attention, CrossEntropy, Ctc, INFER, MultiMargin, Recurrence, RecurrentWeights, Reduction, Rotary, ScatterReduce, Triplet, Unique};
 pub use tape::{ParamId, Tape};
 pub use tensor::Tensor;

@@ -1,12 +1,16 @@
 //! What a caller gets wrong is an error that names the operation, what it got, and what it expected; nothing panics.
 
-use chainrule_autograd::{Conv2d, CrossEntropy, DType, INFER, Pool2d, Result, Rng, Tensor};
+use chainrule_autograd::{Attention, Conv2d, CrossEntropy, DType, INFER, Pool2d, Result, Rng, Rotary, Tensor};
 
 fn zeros(dims: &[usize]) -> Tensor {
     Tensor::zeros(dims, DType::F32).unwrap()
 }
 fn integers(values: &[i64]) -> Tensor {
     Tensor::from_slice(values, &[values.len()]).unwrap()
+}
+
+fn attend(query: &Tensor, key: &Tensor, how: Attention) -> Result<Tensor> {
+    query.scaled_dot_product_attention(key, key, &how)
 }
 
 #[test]
@@ -62,6 +66,13 @@ fn messages_name_operation_shapes_and_reason() {
         (zeros(&[1, 6, 2, 2]).pixel_shuffle(4), &["pixel_shuffle", "6", "4²"]),
         (zeros(&[1, 6, 2, 2]).pixel_shuffle(usize::MAX), &["pixel_shuffle"]),
         (zeros(&[4, 2]).index_select(0, &integers(&[4])), &["index_select", "4"]),
+        (attend(&zeros(&[2, 3]), &zeros(&[5, 4]), Attention::default()), &["scaled_dot_product_attention", "[2, 3]", "[5, 4]", "widths"]),
+        (attend(&zeros(&[2, 3]), &zeros(&[5, 3]), Attention { mask: Some(zeros(&[2, 4])), ..Attention::default() }), &["mask", "[2, 4]", "[1, 2, 5]"]),
+        (attend(&zeros(&[2, 3]), &zeros(&[5, 3]), Attention { dropout: 1.5, ..Attention::default() }), &["scaled_dot_product_attention", "1.5"]),
+        (zeros(&[2, 4]).rope(&Rotary::new(3, 4, 1e4).unwrap(), 2), &["rope", "2 positions from 2", "3"]),
+        (zeros(&[2, 4]).rope(&Rotary::new(3, 6, 1e4).unwrap(), 0), &["rope", "[2, 4]", "6"]),
+        (zeros(&[4]).rope(&Rotary::new(3, 4, 1e4).unwrap(), 0), &["rope", "[4]", "[.., T, W]"]),
+        (Tensor::sinusoids(2, 4, 0.0, DType::F32), &["sinusoids", "base", "0"]),
         (zeros(&[4, 2]).embedding(&integers(&[-1]), None), &["index_select", "-1"]),
         (zeros(&[4, 2]).embedding(&integers(&[1]), Some(4)), &["embedding", "4"]),
         (zeros(&[4]).embedding(&integers(&[1]), None), &["embedding", "[4]", "[V, D]"]),

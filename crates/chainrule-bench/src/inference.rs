@@ -1,5 +1,6 @@
 //! One forward of one example, off the tape.
 
+use crate::encoder;
 use crate::kernels::normal;
 use crate::models::{lenet, mlp};
 use crate::recurrent;
@@ -14,7 +15,7 @@ pub const WORKLOADS: &[Workload] = &[
     Workload::new("mlp_infer_b1", |rng| infer(mlp(rng)?, &[1, 784], rng)),
     Workload::new("lenet_infer_b1", |rng| infer(lenet(rng)?, &[1, 1, 28, 28], rng)),
     Workload::new("resnet18_cifar_infer_b1", |rng| infer(ResNet18::new(rng)?, &[1, 3, 32, 32], rng)),
-    Workload::unsupported("encoder_infer_b1_t128"),
+    Workload::new("encoder_infer_b1_t128", encoder::infer),
     Workload::new("lstm_infer_b1_t64", recurrent::infer_language_model),
 ];
 

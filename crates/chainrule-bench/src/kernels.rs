@@ -2,7 +2,7 @@
 
 use crate::workload::{Step, Workload};
 use chainrule::nn::{BatchNorm2d, Layer, LayerNorm, Param};
-use chainrule::options::{Conv2d, Pool2d};
+use chainrule::options::{Attention, Conv2d, Pool2d};
 use chainrule::{DType, Gradients, Keep, Result, Rng, Tape, Tensor, TensorError, optim::Adam};
 use std::hint::black_box;
 
@@ -34,8 +34,8 @@ pub const WORKLOADS: &[Workload] = &[
         let tokens = integers(&[16, 128], 8192, rng)?;
         fwd_bwd(&[&[8192, 256]], rng, move |weight| weight[0].embedding(&tokens, None))
     }),
-    Workload::unsupported("attention_fwd_bwd_8x8x256x64"),
-    Workload::unsupported("attention_causal_fwd_1x8x2048x64"),
+    Workload::new("attention_fwd_bwd_8x8x256x64", |rng| fwd_bwd(&[&[8, 8, 256, 64][..]; 3], rng, |x| attend(x, None))),
+    Workload::new("attention_causal_fwd_1x8x2048x64", |rng| forward(&[&[1, 8, 2048, 64][..]; 3], rng, |x| attend(x, Some(0)))),
     Workload::new("adam_step_10M", adam_step),
 ];
 
@@ -57,6 +57,10 @@ fn gemm(n: usize, rng: &mut Rng) -> Result<Step> {
 fn conv(input: &[usize], weight: &[usize], padding: usize, groups: usize, rng: &mut Rng) -> Result<Step> {
     let window = Conv2d { padding: [padding; 2], groups, ..Conv2d::default() };
     fwd_bwd(&[input, weight], rng, move |x| x[0].conv2d(&x[1], None, &window))
+}
+
+fn attend(x: &[Tensor], causal: Option<usize>) -> Result<Tensor, TensorError> {
+    x[0].scaled_dot_product_attention(&x[1], &x[2], &Attention { causal, ..Attention::default() })
 }
 
 fn draw(shapes: &[&[usize]], rng: &mut Rng) -> Result<Vec<Tensor>> {

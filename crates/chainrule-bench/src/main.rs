@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod encoder;
 mod inference;
 mod kernels;
 mod measure;
@@ -105,8 +106,8 @@ mod tests {
         ("sum_axis0_4096x1024", true),
         ("transpose_copy_2048", true),
         ("embedding_fwd_bwd_8192x256_2048", true),
-        ("attention_fwd_bwd_8x8x256x64", false),
-        ("attention_causal_fwd_1x8x2048x64", false),
+        ("attention_fwd_bwd_8x8x256x64", true),
+        ("attention_causal_fwd_1x8x2048x64", true),
         ("adam_step_10M", true),
         ("mlp_train_b64", true),
         ("lenet_train_b64", true),
@@ -116,13 +117,13 @@ mod tests {
         ("lstm_lm_train_b32_t64", false),
         ("gru_lm_train_b32_t64", false),
         ("bilstm_cls_train_b32_t100", false),
-        ("encoder_train_b16_t128", false),
+        ("encoder_train_b16_t128", true),
         ("encoder_lora_train_b16_t128", false),
         ("dcgan_train_b64", false),
         ("mlp_infer_b1", true),
         ("lenet_infer_b1", true),
         ("resnet18_cifar_infer_b1", true),
-        ("encoder_infer_b1_t128", false),
+        ("encoder_infer_b1_t128", true),
         ("lstm_infer_b1_t64", false),
     ];
 

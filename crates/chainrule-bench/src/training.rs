@@ -1,5 +1,6 @@
 //! Training steps: forward, cross-entropy, backward and Adam with learning rate 1e-3, on one fixed batch.
 
+use crate::encoder;
 use crate::kernels::{integers, normal};
 use crate::models::{lenet, mlp, mnist_cnn};
 use crate::recurrent;
@@ -23,7 +24,7 @@ pub const WORKLOADS: &[Workload] = &[
     Workload::new("lstm_lm_train_b32_t64", recurrent::lstm_language_model),
     Workload::new("gru_lm_train_b32_t64", recurrent::gru_language_model),
     Workload::new("bilstm_cls_train_b32_t100", recurrent::bidirectional_classifier),
-    Workload::unsupported("encoder_train_b16_t128"),
+    Workload::new("encoder_train_b16_t128", encoder::train),
     Workload::unsupported("encoder_lora_train_b16_t128"),
     Workload::unsupported("dcgan_train_b64"),
 ];

@@ -26,11 +26,11 @@ fn philox(key: u64, counter: [u32; 4]) -> [u32; 4] {
 }
 
 /// Numbers are made in groups of 64: word w of 16 successive counters makes 16 successive numbers, which is how vector registers like it.
-const GROUP: usize = 64;
+pub(crate) const GROUP: usize = 64;
 
 /// The 64 random words from number `64 · group` on; `lane` tells apart the words of one number that needs several.
 #[inline(always)]
-fn words(key: u64, lane: u32, group: usize) -> [u32; GROUP] {
+pub(crate) fn words(key: u64, lane: u32, group: usize) -> [u32; GROUP] {
     let mut out = [0u32; GROUP];
     for i in 0..16 {
         let counter = (group as u64) * 16 + i as u64;
@@ -170,6 +170,11 @@ pub fn dropout(x: &Array, rate: f64, stream: u64) -> Result<Array> {
     })
 }
 
+/// The words below which a number is dropped, and the factor of the others.
+pub(crate) fn threshold_and_scale(rate: f64) -> (u64, f64) {
+    ((rate * (1u64 << 32) as f64).round() as u64, if rate < 1.0 { 1.0 / (1.0 - rate) } else { 0.0 })
+}
+
 fn drop_slice<T: Float>(x: &[T], out: &mut [T], rate: f64, stream: u64) {
     struct Drop<'a, T> {
         x: &'a [T],
@@ -193,8 +198,7 @@ fn drop_slice<T: Float>(x: &[T], out: &mut [T], rate: f64, stream: u64) {
             }
         }
     }
-    let threshold = (rate * (1u64 << 32) as f64).round() as u64;
-    let scale = if rate < 1.0 { 1.0 / (1.0 - rate) } else { 0.0 };
+    let (threshold, scale) = threshold_and_scale(rate);
     let (count, target) = (x.len(), Target::new(out));
     parallel::ranges(count.div_ceil(GROUP), parallel::GRAIN / GROUP, |start, end| {
         let (from, to) = (start * GROUP, (end * GROUP).min(count));

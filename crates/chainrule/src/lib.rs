@@ -62,7 +62,7 @@ pub use chainrule_core::parallel::{set_threads, threads};
 
 /// Options of operations on tensors; the layers of the same names stand in [`nn`].
 pub mod options {
-    pub use chainrule_autograd::{Conv2d, Ctc, MultiMargin, Pool2d, Recurrence, RecurrentWeights, Triplet};
+    pub use chainrule_autograd::{Attention, Conv2d, Ctc, MultiMargin, Pool2d, Recurrence, RecurrentWeights, Rotary, Triplet};
 }
 
 /// Arrays and the kernels that compute with them; memory statistics and limits; SIMD levels.

@@ -4,6 +4,7 @@
 
 mod advanced_index;
 mod affine;
+mod attention;
 mod bilinear;
 mod binary;
 mod compare;
@@ -29,6 +30,7 @@ mod matmul;
 mod norm;
 mod pad;
 mod pool;
+mod positions;
 mod precision;
 mod product;
 mod recurrent;
@@ -46,12 +48,14 @@ mod split;
 mod statistics;
 mod unary;
 
+pub use attention::Attention;
 pub use contrast::Triplet;
 pub use cross_entropy::CrossEntropy;
 pub use ctc::Ctc;
 pub use gather::ScatterReduce;
 pub use losses::Reduction;
 pub use margin::MultiMargin;
+pub use positions::Rotary;
 pub use recurrent::{Recurrence, RecurrentWeights};
 pub use shape::INFER;
 pub use sort::Unique;

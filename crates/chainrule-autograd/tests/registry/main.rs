@@ -2,6 +2,7 @@
 //!
 //! The last test fails when an operation of the sources was recorded by none of the cases.
 
+mod attention;
 mod composed;
 mod elementwise;
 mod image;
@@ -78,6 +79,7 @@ fn cases() -> Vec<Case> {
     index::add(&mut cases);
     product::add(&mut cases);
     image::add(&mut cases);
+    attention::add(&mut cases);
     recurrent::add(&mut cases);
     composed::add(&mut cases);
     norms::add(&mut cases);

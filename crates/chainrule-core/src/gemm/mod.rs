@@ -36,7 +36,7 @@ impl<T> Matrix<T> {
     }
     /// The part from row `i` and column `j` on.
     #[inline(always)]
-    fn from(&self, i: usize, j: usize) -> Self {
+    pub(crate) fn from(&self, i: usize, j: usize) -> Self {
         Matrix { start: self.at(i, j), row: self.row, column: self.column }
     }
 }
@@ -58,7 +58,7 @@ impl<T> MatrixMut<T> {
         self.start.wrapping_offset(i as isize * self.row + j as isize * self.column)
     }
     #[inline(always)]
-    fn from(&self, i: usize, j: usize) -> Self {
+    pub(crate) fn from(&self, i: usize, j: usize) -> Self {
         MatrixMut { start: self.at(i, j), row: self.row, column: self.column }
     }
 }
@@ -209,4 +209,15 @@ pub(crate) unsafe fn gemm_batched<T: Number>(batch: Batch, sizes: [usize; 3], a:
     let product = Product { sizes, a, b, c, finish: Finish { beta, epilogue: *epilogue } };
     // SAFETY: the caller's promise; the sizes are not zero and the bias fits.
     unsafe { plan::run(batch, product) }
+}
+
+/// C ← A·B + β·C on the calling thread, uncut: for kernels that multiply tiles in tasks of their own.
+///
+/// # Safety
+/// As for [`gemm`].
+pub(crate) unsafe fn gemm_tile<T: Number>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, beta: T, c: MatrixMut<T>) {
+    if sizes[0] > 0 && sizes[1] > 0 {
+        // SAFETY: the caller's promise; the sizes of C are not zero.
+        unsafe { plan::run_whole(Product { sizes, a, b, c, finish: Finish { beta, epilogue: Epilogue::NONE } }) }
+    }
 }

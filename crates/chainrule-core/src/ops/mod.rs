@@ -2,6 +2,7 @@
 //!
 //! Inputs may be any views; outputs are dense and new, unless a function says that it returns a view.
 
+pub mod attention;
 pub mod convolution;
 pub mod ctc;
 pub mod elementwise;
@@ -13,6 +14,7 @@ pub mod loss;
 pub mod matmul;
 pub mod norm;
 pub mod pool;
+pub mod positions;
 pub mod recurrent;
 pub mod reduce;
 pub(crate) mod row;

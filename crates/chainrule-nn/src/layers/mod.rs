@@ -1,17 +1,22 @@
 //! Layers: plain structs whose public fields have the names of checkpoints. Shapes in letters: N batch, C channels, H height, W width, T time, D features, V vocabulary.
 
 mod activation;
+mod attention;
 mod batch_norm;
 mod bilinear;
+mod cache;
 mod checkpointed;
 mod conv;
+mod decoder;
 mod embedding;
+mod encoder;
 mod group_norm;
 mod instance_norm;
 mod layer_norm;
 mod linear;
 mod pair;
 mod pool;
+mod positions;
 mod recurrent;
 mod recurrent_cell;
 mod rms_norm;
@@ -20,17 +25,22 @@ mod shape;
 mod weight_norm;
 
 pub use activation::*;
+pub use attention::{InProjection, JointProjection, Masks, MultiheadAttention, SeparateProjections};
 pub use batch_norm::{BatchNorm1d, BatchNorm2d, BatchNorm3d};
 pub use bilinear::Bilinear;
+pub use cache::KeyValueCache;
 pub use checkpointed::Checkpointed;
 pub use conv::Conv2d;
+pub use decoder::{Transformer, TransformerDecoder, TransformerDecoderLayer, TransformerMasks};
 pub use embedding::Embedding;
+pub use encoder::{TransformerEncoder, TransformerEncoderLayer};
 pub use group_norm::GroupNorm;
 pub use instance_norm::{InstanceNorm1d, InstanceNorm2d, InstanceNorm3d};
 pub use layer_norm::LayerNorm;
 pub use linear::Linear;
 pub use pair::Pair;
 pub use pool::{AdaptiveAvgPool2d, AdaptiveMaxPool2d, AvgPool2d, MaxPool2d};
+pub use positions::{RotaryPositions, SinusoidalPositions};
 pub use recurrent::{Gru, Lstm, Rnn};
 pub use recurrent_cell::{GruCell, LstmCell, RnnCell};
 pub use rms_norm::RmsNorm;

@@ -1,5 +1,6 @@
 //! Laws of layers, over a table of all of them.
 
+mod attention;
 mod batch_norm;
 mod laws;
 mod norms;

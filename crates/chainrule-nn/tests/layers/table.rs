@@ -67,6 +67,36 @@ pub fn cases() -> Vec<Case> {
     add("Flatten", Box::new(Flatten::between(0, 1)), &[2, 3, 2], &[6, 2], Some(&[3]), &[]);
     add("Unflatten", Box::new(Unflatten::new(-1, &[3, 2])), &[2, 6], &[2, 3, 2], Some(&[2, 5]), &[]);
     add("Dropout", Box::new(Dropout::new(0.4)), &[3, 5], &[3, 5], None, &[]);
+    let shared = ["in_proj_bias", "in_proj_weight", "out_proj.bias", "out_proj.weight"];
+    let attention = MultiheadAttention::new(4, 2, rng).unwrap().dropout(0.3).rotary(RotaryPositions::with_base(5, 2, 100.0).unwrap());
+    add("MultiheadAttention", Box::new(attention), &[2, 3, 4], &[2, 3, 4], Some(&[2, 3, 5]), &shared);
+    let attention = MultiheadAttention::with_widths(4, 1, 4, 4, rng).unwrap().without_bias();
+    let separate = ["k_proj_weight", "out_proj.weight", "q_proj_weight", "v_proj_weight"];
+    add("MultiheadAttention", Box::new(attention), &[3, 4], &[3, 4], None, &separate);
+    let layer = || TransformerEncoderLayer::new(4, 2, 3, &mut Rng::seeded(3));
+    let bare = layer().unwrap().activation(Gelu).norm_first().without_bias();
+    let unbiased = ["linear1.weight", "linear2.weight", "norm1.weight", "norm2.weight", "self_attn.in_proj_weight", "self_attn.out_proj.weight"];
+    add("TransformerEncoderLayer", Box::new(bare), &[2, 3, 4], &[2, 3, 4], None, &unbiased);
+    let encoder = TransformerEncoder::new(1, layer).unwrap().norm(LayerNorm::new(&[4]).unwrap());
+    let keys = [
+        "layers.0.linear1.bias",
+        "layers.0.linear1.weight",
+        "layers.0.linear2.bias",
+        "layers.0.linear2.weight",
+        "layers.0.norm1.bias",
+        "layers.0.norm1.weight",
+        "layers.0.norm2.bias",
+        "layers.0.norm2.weight",
+        "layers.0.self_attn.in_proj_bias",
+        "layers.0.self_attn.in_proj_weight",
+        "layers.0.self_attn.out_proj.bias",
+        "layers.0.self_attn.out_proj.weight",
+        "norm.bias",
+        "norm.weight",
+    ];
+    add("TransformerEncoder", Box::new(encoder), &[2, 3, 4], &[2, 3, 4], None, &keys);
+    add("SinusoidalPositions", Box::new(SinusoidalPositions::new(5, 4).unwrap()), &[2, 3, 4], &[2, 3, 4], Some(&[2, 6, 4]), &[]);
+    add("RotaryPositions", Box::new(RotaryPositions::new(5, 4).unwrap().interleaved()), &[2, 3, 6], &[2, 3, 6], None, &[]);
     add("Identity", Box::new(Identity), &[3], &[3], None, &[]);
     let sequential = Sequential::new().add(Linear::new(3, 4, rng).unwrap()).add(Tanh).add(Linear::new(4, 2, rng).unwrap());
     add("Sequential", Box::new(sequential), &[2, 3], &[2, 2], Some(&[2, 4]), &["0.bias", "0.weight", "2.bias", "2.weight"]);

@@ -1,6 +1,7 @@
 //! Replays what PyTorch computes, forward and backward, in float64 and float32: see `cases/README.md`.
 
 mod arrays;
+mod attention;
 mod case;
 mod norms;
 mod operations;
@@ -26,13 +27,6 @@ const UNSUPPORTED: &[&str] = &[
     "unfold",
     // norms still to come
     "local_response_norm",
-    // whole families
-    "sdpa",
-    "sdpa_masked",
-    "multihead_attention",
-    "encoder_layer",
-    "decoder_layer",
-    "rope_half",
     // optimizers
     "rmsprop",
     "adagrad",
@@ -102,7 +96,7 @@ fn compare(case: &Case, dtype: DType, tolerance: f64) -> Result<bool, String> {
         let array = if float { array.cast(dtype).map_err(|e| e.to_string())? } else { array.clone() };
         inputs.push(if float { tape.watch(array) } else { Tensor::from(array) });
     }
-    let Some(outputs) = operations::run(case, &inputs) else { return Ok(false) };
+    let Some(outputs) = operations::run(case, &inputs).or_else(|| attention::run(case, &inputs, &tape)) else { return Ok(false) };
     let outputs = outputs.map_err(text)?;
     let golden = case.numbered("out");
     if golden.len() != outputs.len() {

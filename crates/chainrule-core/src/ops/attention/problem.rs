@@ -1,0 +1,210 @@
+//! What is attended to: shapes, checked, and where the matrices of each head stand.
+
+use super::{Options, check_rate};
+use crate::array::Array;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::gemm::{Matrix, MatrixMut};
+use crate::ops::same_dtype;
+use crate::parallel::{self, Target};
+use crate::random;
+use crate::shape::Shape;
+use std::ops::Range;
+
+/// Queries of a block: as many as there are random words in a group.
+pub(super) const QUERIES: usize = random::GROUP;
+/// Keys of a tile.
+pub(super) const KEYS: usize = 128;
+
+/// Multiplications that are worth a task of their own.
+const GRAIN: usize = 1 << 18;
+
+/// Operands as `[.., H, L, E]`, `[.., H/group, S, E]`, `[.., H/group, S, V]`, and a mask stretched to `[.., H, L, S]`; rows have neighbouring elements.
+pub(super) struct Problem {
+    pub query: Array,
+    pub key: Array,
+    pub value: Array,
+    pub mask: Option<Array>,
+    /// All leading dimensions but the heads'.
+    pub batch: Shape,
+    /// Heads of queries, over all batches, and how many of them share keys and values.
+    pub heads: usize,
+    pub group: usize,
+    pub queries: usize,
+    pub keys: usize,
+    pub width: usize,
+    pub value_width: usize,
+    pub scale: f64,
+    pub causal: Option<usize>,
+    pub dropout: Option<(f64, u64)>,
+}
+
+impl Problem {
+    pub fn new(op: &'static str, query: &Array, key: &Array, value: &Array, mask: Option<&Array>, options: &Options) -> Result<Problem> {
+        same_dtype(op, query, key)?;
+        same_dtype(op, query, value)?;
+        let shapes = || format!("query {:?}, key {:?} and value {:?}", query.shape(), key.shape(), value.shape());
+        let unfit = |what: &str| Error::shape(op, format!("{} {what}", shapes()));
+        if query.rank() < 2 || key.rank() != query.rank() || value.rank() != query.rank() {
+            return Err(unfit("expected to have as many dimensions each, two or more: [.., H, L, E], [.., H, S, E], [.., H, S, V]"));
+        }
+        let [query, key, value] = [rows(query)?, rows(key)?, rows(value)?];
+        let rank = query.rank();
+        let (q, k, v) = (query.dims(), key.dims(), value.dims());
+        if k[rank - 1] != q[rank - 1] {
+            return Err(unfit("have queries and keys of different widths"));
+        }
+        if v[..rank - 1] != k[..rank - 1] {
+            return Err(unfit("have keys and values that differ in more than their width"));
+        }
+        let (heads, shared) = (q[rank - 3], k[rank - 3]);
+        if q[..rank - 3] != k[..rank - 3] || (heads != shared && (shared == 0 || heads % shared != 0)) {
+            return Err(unfit("differ in their leading dimensions; expected the same, or heads of queries that are a multiple of the heads of keys"));
+        }
+        if let Some((rate, _)) = options.dropout {
+            check_rate(op, rate)?;
+        }
+        let batch = Shape::trusted(&q[..rank - 3]);
+        let scale = options.scale.unwrap_or_else(|| 1.0 / (q[rank - 1].max(1) as f64).sqrt());
+        let mask = mask.map(|mask| stretched(op, mask, &query, k[rank - 2])).transpose()?;
+        Ok(Problem {
+            heads: batch.count() * heads,
+            group: heads.checked_div(shared).unwrap_or(1),
+            queries: q[rank - 2],
+            keys: k[rank - 2],
+            width: q[rank - 1],
+            value_width: v[rank - 1],
+            causal: options.causal,
+            dropout: options.dropout.filter(|(rate, _)| *rate > 0.0),
+            batch,
+            scale,
+            mask,
+            query,
+            key,
+            value,
+        })
+    }
+
+    /// How many of the first keys the queries before `end` see.
+    pub fn visible(&self, end: usize) -> usize {
+        self.causal.map_or(self.keys, |past| end.saturating_add(past).min(self.keys))
+    }
+
+    /// Runs `body` for `count` tasks, each of which forms `products` times the scores of `queries` queries; small ones are taken together.
+    pub fn spread(&self, count: usize, queries: usize, products: usize, body: impl Fn(usize) + Sync) {
+        let work = (queries * products).saturating_mul(self.keys).saturating_mul(self.width.max(self.value_width));
+        let group = (GRAIN / work.max(1)).max(1);
+        parallel::run(count.div_ceil(group), |task| (task * group..((task + 1) * group).min(count)).for_each(&body));
+    }
+
+    /// The shape `[.., H, L]`.
+    pub fn rows(&self) -> Shape {
+        let dims = self.query.dims();
+        Shape::trusted(&dims[..dims.len() - 1])
+    }
+}
+
+/// At least three dimensions, the last with stride 1.
+pub(super) fn rows(x: &Array) -> Result<Array> {
+    let x = if x.rank() == 2 { x.unsqueeze(0)? } else { x.clone() };
+    if x.strides().last() == Some(&1) || x.dims().last() == Some(&1) { Ok(x) } else { x.contiguous() }
+}
+
+/// The mask as a view `[.., H, L, S]`.
+fn stretched(op: &'static str, mask: &Array, query: &Array, keys: usize) -> Result<Array> {
+    if mask.dtype() != DType::U8 && mask.dtype() != query.dtype() {
+        let message = format!("the mask is {}, expected u8 (1: may attend) or {}, which is added to the scores", mask.dtype(), query.dtype());
+        return Err(Error::value(op, message));
+    }
+    let mut dims = query.dims().to_vec();
+    if let Some(last) = dims.last_mut() {
+        *last = keys;
+    }
+    let unfit = |_| Error::shape(op, format!("the mask has shape {:?}, which does not broadcast to {dims:?}", mask.shape()));
+    mask.broadcast_to(&dims).map_err(unfit)
+}
+
+/// The matrices `[rows, columns]` of an array of three or more dimensions, one a head.
+#[derive(Clone, Copy)]
+pub(super) struct Heads<T> {
+    start: *const T,
+    leading: Shape,
+    strides: crate::shape::Strides,
+    row: isize,
+    column: isize,
+}
+
+// SAFETY: an address, from which tasks only read while the array is borrowed.
+unsafe impl<T: Sync> Send for Heads<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Heads<T> {}
+
+impl<T: Copy> Heads<T> {
+    pub fn of(array: &Array) -> Heads<T> {
+        let leading = array.rank() - 2;
+        let [row, column] = [array.strides()[leading], array.strides()[leading + 1]];
+        Heads { start: array.pointer(), leading: Shape::trusted(&array.dims()[..leading]), strides: *array.all_strides(), row, column }
+    }
+
+    /// The matrix of head `index`, counted over all leading dimensions.
+    pub fn matrix(&self, mut index: usize) -> Matrix<T> {
+        let mut start = self.start;
+        for (&extent, &stride) in self.leading.iter().zip(&self.strides).rev() {
+            start = start.wrapping_offset((index % extent) as isize * stride);
+            index /= extent;
+        }
+        Matrix { start, row: self.row, column: self.column }
+    }
+}
+
+/// A new array `[.., H, rows, columns]` that lies in memory as `[.., rows, H, columns]`, so that heads that are joined to one dimension need no copy.
+pub(super) struct Joined<T> {
+    memory: Array,
+    target: Target<T>,
+    heads: usize,
+    rows: usize,
+    columns: usize,
+}
+
+impl<T: crate::dtype::Element> Joined<T> {
+    pub fn new(batch: &Shape, [heads, rows, columns]: [usize; 3]) -> Result<Joined<T>> {
+        let mut memory = Array::stale(Shape::new(&[batch.dims(), &[rows, heads, columns]].concat())?, T::DTYPE)?;
+        let target = Target::new(memory.slice_mut());
+        Ok(Joined { memory, target, heads, rows, columns })
+    }
+
+    /// The matrix of head `index`, counted over all batches.
+    pub fn matrix(&self, index: usize) -> MatrixMut<T> {
+        let (batch, head) = (index / self.heads, index % self.heads);
+        let row = self.heads * self.columns;
+        let start = self.target.pointer().wrapping_add(batch * self.rows * row + head * self.columns);
+        MatrixMut { start, row: row as isize, column: 1 }
+    }
+
+    /// Row `row` of head `index`.
+    ///
+    /// # Safety
+    /// It must lie in the array, and no other task may touch it meanwhile.
+    pub unsafe fn row<'a>(&self, index: usize, row: usize) -> &'a mut [T] {
+        let matrix = self.matrix(index);
+        // SAFETY: the caller's promise; rows have neighbouring elements.
+        unsafe { std::slice::from_raw_parts_mut(matrix.start.wrapping_offset(row as isize * matrix.row), self.columns) }
+    }
+
+    /// Zeros in these rows of head `index`.
+    ///
+    /// # Safety
+    /// They must lie in the array, and no other task may touch them meanwhile.
+    pub unsafe fn clear(&self, index: usize, rows: Range<usize>) {
+        for row in rows {
+            // SAFETY: the caller's promise.
+            unsafe { self.row(index, row) }.fill(T::from_f64(0.0));
+        }
+    }
+
+    /// The array, of `rank` dimensions: two if there are no heads.
+    pub fn finish(self, rank: usize) -> Result<Array> {
+        let array = self.memory.transpose(-2, -3)?;
+        if rank == 2 { array.squeeze(0) } else { Ok(array) }
+    }
+}
