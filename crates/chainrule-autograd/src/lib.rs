@@ -26,13 +26,15 @@ mod scan;
 mod tape;
 mod tensor;
 
-pub use chainrule_core::ops::convolution::Conv2d;
-pub use chainrule_core::ops::pool::Pool2d;
+pub use chainrule_core::ops::convolution::{Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Convolution, TransposedConvolution};
+pub use chainrule_core::ops::pool::{Pool, Pool1d, Pool2d, Pool3d};
+pub use chainrule_core::ops::resample::{Filter, Interpolation, Scaling};
+pub use chainrule_core::ops::unfold::Patches;
 pub use chainrule_core::{Array, DType, Device, Element, Rng, Shape};
 pub use error::{Error, Result};
 pub use gradcheck::{GradCheck, gradcheck, gradcheck_second};
 pub use gradients::{Gradients, Update};
 pub use pass::{Keep, Pass};
-pub use rules::{Attention, CrossEntropy, Ctc, INFER, MultiMargin, Recurrence, RecurrentWeights, Reduction, Rotary, ScatterReduce, Triplet, Unique};
+pub use rules::{Attention, CrossEntropy, Ctc, INFER, MultiMargin, PadMode, Recurrence, RecurrentWeights, Reduction, Rotary, ScatterReduce, Triplet, Unique};
 pub use tape::{ParamId, Tape};
 pub use tensor::Tensor;

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod dcgan;
 mod encoder;
 mod inference;
 mod kernels;
@@ -25,7 +26,7 @@ use workload::Workload;
 
 /// All workloads, in their order.
 fn workloads() -> impl Iterator<Item = &'static Workload> {
-    [kernels::WORKLOADS, training::WORKLOADS, inference::WORKLOADS].into_iter().flatten()
+    [kernels::WORKLOADS, training::WORKLOADS, dcgan::WORKLOADS, inference::WORKLOADS].into_iter().flatten()
 }
 
 fn main() -> ExitCode {
@@ -119,7 +120,7 @@ mod tests {
         ("bilstm_cls_train_b32_t100", false),
         ("encoder_train_b16_t128", true),
         ("encoder_lora_train_b16_t128", false),
-        ("dcgan_train_b64", false),
+        ("dcgan_train_b64", true),
         ("mlp_infer_b1", true),
         ("lenet_infer_b1", true),
         ("resnet18_cifar_infer_b1", true),

@@ -26,7 +26,6 @@ pub const WORKLOADS: &[Workload] = &[
     Workload::new("bilstm_cls_train_b32_t100", recurrent::bidirectional_classifier),
     Workload::new("encoder_train_b16_t128", encoder::train),
     Workload::unsupported("encoder_lora_train_b16_t128"),
-    Workload::unsupported("dcgan_train_b64"),
 ];
 
 /// A classifier, its batch, and all that a step changes.

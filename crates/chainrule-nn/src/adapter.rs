@@ -1,7 +1,7 @@
 //! [`Adapter`]: what changes a layer's result without touching its weight: LoRA and its kin.
 
 use crate::{Module, Param};
-use chainrule_autograd::{Array, Conv2d as Window, Error, Result, Tensor};
+use chainrule_autograd::{self as options, Array, Error, Result, Tensor};
 use std::any::Any;
 
 /// A small module in the slot of a layer, trained in place of the layer's own parameters.
@@ -99,8 +99,18 @@ pub enum Operation {
         /// The row that gets no gradient.
         padding: Option<usize>,
     },
+    /// Weight `[OC, IC/groups, K]`, input `[N, IC, L]`.
+    Conv1d(options::Conv1d),
     /// Weight `[OC, IC/groups, KH, KW]`, input `[N, IC, H, W]`.
-    Conv2d(Window),
+    Conv2d(options::Conv2d),
+    /// Weight `[OC, IC/groups, KD, KH, KW]`, input `[N, IC, D, H, W]`.
+    Conv3d(options::Conv3d),
+    /// Weight `[IC, OC/groups, K]`, input `[N, IC, L]`.
+    ConvTranspose1d(options::ConvTranspose1d),
+    /// Weight `[IC, OC/groups, KH, KW]`, input `[N, IC, H, W]`.
+    ConvTranspose2d(options::ConvTranspose2d),
+    /// Weight `[IC, OC/groups, KD, KH, KW]`, input `[N, IC, D, H, W]`.
+    ConvTranspose3d(options::ConvTranspose3d),
 }
 
 impl Operation {
@@ -111,7 +121,12 @@ impl Operation {
     pub fn apply(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
         match self {
             Operation::Linear => x.linear(weight, bias),
+            Operation::Conv1d(window) => x.conv1d(weight, bias, window),
             Operation::Conv2d(window) => x.conv2d(weight, bias, window),
+            Operation::Conv3d(window) => x.conv3d(weight, bias, window),
+            Operation::ConvTranspose1d(spreading) => x.conv_transpose1d(weight, bias, spreading),
+            Operation::ConvTranspose2d(spreading) => x.conv_transpose2d(weight, bias, spreading),
+            Operation::ConvTranspose3d(spreading) => x.conv_transpose3d(weight, bias, spreading),
             Operation::Embedding { padding } => match bias {
                 None => weight.embedding(x, *padding),
                 Some(_) => Err(Error::value("embedding", "got a bias, which an embedding has not")),
@@ -162,9 +177,9 @@ pub struct SiteMut<'a> {
     pub adapter: &'a mut Option<BoxedAdapter>,
 }
 
-/// A layer with an adapter slot: the walks (the adapter's contents stand at the layer's path), and `forward` around the slot.
+/// A layer with an adapter slot: the walks (the adapter's contents stand at the layer's path), and `forward` around the slot, after what the layer does to its input.
 macro_rules! adapted {
-    ($layer:ident, $self:ident, $operation:expr, bias: $($bias:ident)?) => {
+    ($layer:ident, $self:ident, $operation:expr, bias: $($bias:ident)? $(, input: $input:ident)?) => {
         impl crate::Module for $layer {
             fn visit(&$self, path: &mut crate::Path, visitor: &mut dyn crate::Visitor) {
                 visitor.module(path.as_str(), crate::Kind::of($self));
@@ -193,6 +208,7 @@ macro_rules! adapted {
 
         impl crate::Layer for $layer {
             fn forward(&$self, x: &chainrule_autograd::Tensor) -> chainrule_autograd::Result<chainrule_autograd::Tensor> {
+                $(let x = &$self.$input(x)?;)?
                 let y = match &$self.adapter {
                     Some(adapter) => adapter.adapt(x, &$self.site())?,
                     None => $self.site().forward(x)?,

@@ -62,7 +62,7 @@ pub use chainrule_core::parallel::{set_threads, threads};
 
 /// Options of operations on tensors; the layers of the same names stand in [`nn`].
 pub mod options {
-    pub use chainrule_autograd::{Attention, Conv2d, Ctc, MultiMargin, Pool2d, Recurrence, RecurrentWeights, Rotary, Triplet};
+pub use chainrule_autograd::{Attention, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Convolution, Ctc, Filter, Interpolation, MultiMargin, PadMode, Patches, Pool, Pool1d, Pool2d, Pool3d, Recurrence, RecurrentWeights, Rotary, Scaling, TransposedConvolution, Triplet};
 }
 
 /// Arrays and the kernels that compute with them; memory statistics and limits; SIMD levels.

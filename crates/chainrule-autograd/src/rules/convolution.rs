@@ -1,64 +1,147 @@
-//! Convolution of images. Its two gradients are operations, and the three are each other's derivatives: all orders are exact.
+//! Convolution and its transpose in one to three dimensions.
+//!
+//! Three operations, linear in both operands, are each other's derivatives, and so all orders are exact: the convolution, its gradient by the input (with a bias the transposed convolution), and its gradient by the weight.
 
 use crate::rules::binary::keep_partners;
+use crate::rules::precision::product;
 use crate::{Pass, Result, Tensor};
-use chainrule_core::ops::convolution::{self, Conv2d};
+use chainrule_core::ops::convolution::{self, Convolution, TransposedConvolution};
 
-impl Tensor {
-    /// `x [N, IC, H, W]`, weight `[OC, IC/groups, KH, KW]`, bias `[OC]` -> `[N, OC, OH, OW]` with `OH = (H + 2 padding - dilation (KH - 1) - 1) / stride + 1` (PyTorch's `conv2d`).
-    /// ```
-    /// # use chainrule_autograd::{Conv2d, DType, Tensor};
-    /// let (x, w) = (Tensor::ones(&[1, 1, 4, 4], DType::F32)?, Tensor::ones(&[2, 1, 3, 3], DType::F32)?);
-    /// assert_eq!(x.conv2d(&w, None, &Conv2d { padding: [1, 1], ..Conv2d::default() })?.dims(), [1, 2, 4, 4]);
-    /// # Ok::<(), chainrule_autograd::Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// Sizes that do not fit; different element types, or other ones than f32 and f64.
-    pub fn conv2d(&self, weight: &Tensor, bias: Option<&Tensor>, window: &Conv2d) -> Result<Tensor> {
-        let y = convolution::conv2d(&self.array, &weight.array, bias.map(|b| &b.array), window)?;
-        let (keep, window) = (keep_partners(self, weight), *window);
-        match bias {
-            None => Tensor::record("conv2d", [self, weight], keep, y, move |pass| gradients(pass, &window)),
-            Some(bias) => Tensor::record("conv2d_bias", [self, weight, bias], keep, y, move |pass| {
-                let [x, weight] = gradients(pass, &window)?;
-                Ok([x, weight, pass.when(2, || bias_gradient(pass))?])
-            }),
-        }
+macro_rules! convolutions {
+    ($($method:ident, $options:ident, $x:literal, $w:literal, $y:literal, $one:literal, $example:literal;)*) => {
+        impl Tensor { $(
+            #[doc = concat!("`x ", $x, "`, weight `", $w, "`, bias `[OC]` -> `", $y, "`, each extent `(size + 2 padding - dilation (kernel - 1) - 1) / stride + 1`; a single `", $one, "` is taken too (PyTorch's `", stringify!($method), "`).")]
+            #[doc = "```"]
+            #[doc = concat!("# use chainrule_autograd::{", stringify!($options), ", DType, Tensor};")]
+            #[doc = $example]
+            #[doc = "# Ok::<(), chainrule_autograd::Error>(())"]
+            #[doc = "```"]
+            ///
+            /// # Errors
+            /// Sizes that do not fit; different element types, or other ones than f32 and f64.
+            pub fn $method(&self, weight: &Tensor, bias: Option<&Tensor>, window: &convolution::$options) -> Result<Tensor> {
+                narrowed([self, weight], bias, |x, weight, bias| convolve(stringify!($method), x, weight, bias, window))
+            }
+        )* }
+    };
+}
+
+convolutions! {
+    conv1d, Conv1d, "[N, IC, L]", "[OC, IC/groups, K]", "[N, OC, OL]", "[IC, L]",
+        "let (x, w) = (Tensor::ones(&[1, 3, 8], DType::F32)?, Tensor::ones(&[2, 3, 3], DType::F32)?);\nassert_eq!(x.conv1d(&w, None, &Conv1d { stride: [2], ..Conv1d::default() })?.dims(), [1, 2, 3]);";
+    conv2d, Conv2d, "[N, IC, H, W]", "[OC, IC/groups, KH, KW]", "[N, OC, OH, OW]", "[IC, H, W]",
+        "let (x, w) = (Tensor::ones(&[1, 1, 4, 4], DType::F32)?, Tensor::ones(&[2, 1, 3, 3], DType::F32)?);\nassert_eq!(x.conv2d(&w, None, &Conv2d { padding: [1, 1], ..Conv2d::default() })?.dims(), [1, 2, 4, 4]);";
+    conv3d, Conv3d, "[N, IC, D, H, W]", "[OC, IC/groups, KD, KH, KW]", "[N, OC, OD, OH, OW]", "[IC, D, H, W]",
+        "let (x, w) = (Tensor::ones(&[1, 1, 4, 4, 4], DType::F32)?, Tensor::ones(&[2, 1, 3, 3, 1], DType::F32)?);\nassert_eq!(x.conv3d(&w, None, &Conv3d::default())?.dims(), [1, 2, 2, 2, 4]);";
+}
+
+macro_rules! transposed {
+    ($($method:ident, $options:ident, $x:literal, $w:literal, $y:literal, $one:literal, $example:literal;)*) => {
+        impl Tensor { $(
+            #[doc = concat!("`x ", $x, "`, weight `", $w, "`, bias `[OC]` -> `", $y, "`, each extent `(size - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1`; a single `", $one, "` is taken too (PyTorch's `", stringify!($method), "`; Zeiler et al. 2010).")]
+            #[doc = "```"]
+            #[doc = concat!("# use chainrule_autograd::{", stringify!($options), ", DType, Tensor};")]
+            #[doc = $example]
+            #[doc = "# Ok::<(), chainrule_autograd::Error>(())"]
+            #[doc = "```"]
+            ///
+            /// # Errors
+            /// Sizes that do not fit; an output padding of at least stride and dilation; different element types, or other ones than f32 and f64.
+            pub fn $method(&self, weight: &Tensor, bias: Option<&Tensor>, spreading: &convolution::$options) -> Result<Tensor> {
+                narrowed([self, weight], bias, |x, weight, bias| transpose(stringify!($method), x, weight, bias, spreading))
+            }
+        )* }
+    };
+}
+
+transposed! {
+    conv_transpose1d, ConvTranspose1d, "[N, IC, L]", "[IC, OC/groups, K]", "[N, OC, OL]", "[IC, L]",
+        "let (x, w) = (Tensor::ones(&[1, 3, 8], DType::F32)?, Tensor::ones(&[3, 2, 4], DType::F32)?);\nassert_eq!(x.conv_transpose1d(&w, None, &ConvTranspose1d { stride: [2], padding: [1], ..ConvTranspose1d::default() })?.dims(), [1, 2, 16]);";
+    conv_transpose2d, ConvTranspose2d, "[N, IC, H, W]", "[IC, OC/groups, KH, KW]", "[N, OC, OH, OW]", "[IC, H, W]",
+        "let (x, w) = (Tensor::ones(&[1, 3, 2, 4], DType::F32)?, Tensor::ones(&[3, 2, 3, 3], DType::F32)?);\nassert_eq!(x.conv_transpose2d(&w, None, &ConvTranspose2d::default())?.dims(), [1, 2, 4, 6]);";
+    conv_transpose3d, ConvTranspose3d, "[N, IC, D, H, W]", "[IC, OC/groups, KD, KH, KW]", "[N, OC, OD, OH, OW]", "[IC, D, H, W]",
+        "let (x, w) = (Tensor::ones(&[1, 3, 2, 2, 2], DType::F32)?, Tensor::ones(&[3, 1, 2, 2, 2], DType::F32)?);\nassert_eq!(x.conv_transpose3d(&w, None, &ConvTranspose3d { stride: [2; 3], ..ConvTranspose3d::default() })?.dims(), [1, 1, 4, 4, 4]);";
+}
+
+/// `f` in the precision of the tape, with or without bias.
+fn narrowed([x, weight]: [&Tensor; 2], bias: Option<&Tensor>, f: impl FnOnce(&Tensor, &Tensor, Option<&Tensor>) -> Result<Tensor>) -> Result<Tensor> {
+    match bias {
+        None => product([x, weight], |[x, weight]| f(x, weight, None)),
+        Some(bias) => product([x, weight, bias], |[x, weight, bias]| f(x, weight, Some(bias))),
     }
 }
 
-fn gradients(pass: &Pass, window: &Conv2d) -> Result<[Option<Tensor>; 2]> {
+fn convolve<const N: usize>(name: &'static str, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, window: &Convolution<N>) -> Result<Tensor> {
+    let y = convolution::convolution(&x.array, &weight.array, bias.map(|b| &b.array), window)?;
+    let (keep, window) = (keep_partners(x, weight), *window);
+    let gradients = move |pass: &Pass| -> Result<[Option<Tensor>; 2]> {
+        Ok([
+            pass.when(0, || input_gradient(pass.grad(), &pass.input(1)?, pass.input_dims(0), &window))?,
+            pass.when(1, || weight_gradient(&pass.input(0)?, pass.grad(), pass.input_dims(1), &window))?,
+        ])
+    };
+    match bias {
+        None => Tensor::record(name, [x, weight], keep, y, gradients),
+        Some(bias) => Tensor::record(name, [x, weight, bias], keep, y, move |pass| {
+            let [x, weight] = gradients(pass)?;
+            Ok([x, weight, pass.when(2, || bias_gradient::<N>(pass))?])
+        }),
+    }
+}
+
+/// The transposed convolution. Output padding of whole strides is zeros after the input, so that the input is as large as the convolution of the output.
+fn transpose<const N: usize>(name: &'static str, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, spreading: &TransposedConvolution<N>) -> Result<Tensor> {
+    spreading.expect_valid(name)?;
+    let TransposedConvolution { stride, output_padding, .. } = *spreading;
+    let pads: [(isize, isize); N] = std::array::from_fn(|at| (0, (output_padding[at] / stride[at]) as isize));
+    let spreading = TransposedConvolution { output_padding: std::array::from_fn(|at| output_padding[at] % stride[at]), ..*spreading };
+    if x.rank() > N && pads != [(0, 0); N] {
+        return transpose(name, &x.pad(&pads, 0.0)?, weight, bias, &spreading);
+    }
+    let y = convolution::transposed_convolution(&x.array, &weight.array, bias.map(|b| &b.array), &spreading)?;
+    let (keep, window) = (keep_partners(x, weight), spreading.convolution());
+    match bias {
+        None => Tensor::record(name, [x, weight], keep, y, move |pass| transposed_gradients(pass, &window)),
+        Some(bias) => Tensor::record(name, [x, weight, bias], keep, y, move |pass| {
+            let [x, weight] = transposed_gradients(pass, &window)?;
+            Ok([x, weight, pass.when(2, || bias_gradient::<N>(pass))?])
+        }),
+    }
+}
+
+/// Of `y = Σ w · x` spread over the input of `window`, by x and w.
+fn transposed_gradients<const N: usize>(pass: &Pass, window: &Convolution<N>) -> Result<[Option<Tensor>; 2]> {
     Ok([
-        pass.when(0, || input_gradient(pass.grad(), &pass.input(1)?, pass.input_dims(0), window))?,
-        pass.when(1, || weight_gradient(&pass.input(0)?, pass.grad(), pass.input_dims(1), window))?,
+        pass.when(0, || convolve("convolution", pass.grad(), &pass.input(1)?, None, window))?,
+        pass.when(1, || weight_gradient(pass.grad(), &pass.input(0)?, pass.input_dims(1), window))?,
     ])
 }
 
-/// Linear in the gradient and in the weight; `[N, OC, OH, OW] -> input`.
-fn input_gradient(grad: &Tensor, weight: &Tensor, input: &[usize], window: &Conv2d) -> Result<Tensor> {
-    let y = convolution::conv2d_input_gradient(&grad.array, &weight.array, input, window)?;
+/// Linear in the gradient and in the weight; `[N, OC, ..] -> input`.
+fn input_gradient<const N: usize>(grad: &Tensor, weight: &Tensor, input: &[usize], window: &Convolution<N>) -> Result<Tensor> {
+    let y = convolution::convolution_input_gradient(&grad.array, &weight.array, input, window)?;
     let window = *window;
-    Tensor::record("conv2d_input_gradient", [grad, weight], keep_partners(grad, weight), y, move |pass| {
-        Ok([
-            pass.when(0, || pass.grad().conv2d(&pass.input(1)?, None, &window))?,
-            pass.when(1, || weight_gradient(pass.grad(), &pass.input(0)?, pass.input_dims(1), &window))?,
-        ])
-    })
+    Tensor::record("convolution_input_gradient", [grad, weight], keep_partners(grad, weight), y, move |pass| transposed_gradients(pass, &window))
 }
 
-/// Linear in the input and in the gradient; `[N, IC, H, W], [N, OC, OH, OW] -> weight`.
-fn weight_gradient(x: &Tensor, grad: &Tensor, weight: &[usize], window: &Conv2d) -> Result<Tensor> {
-    let y = convolution::conv2d_weight_gradient(&x.array, &grad.array, weight, window)?;
+/// Linear in the input and in the gradient; `[N, IC, ..], [N, OC, ..] -> weight`.
+fn weight_gradient<const N: usize>(x: &Tensor, grad: &Tensor, weight: &[usize], window: &Convolution<N>) -> Result<Tensor> {
+    let y = convolution::convolution_weight_gradient(&x.array, &grad.array, weight, window)?;
     let window = *window;
-    Tensor::record("conv2d_weight_gradient", [x, grad], keep_partners(x, grad), y, move |pass| {
+    Tensor::record("convolution_weight_gradient", [x, grad], keep_partners(x, grad), y, move |pass| {
         Ok([
             pass.when(0, || input_gradient(&pass.input(1)?, pass.grad(), pass.input_dims(0), &window))?,
-            pass.when(1, || pass.input(0)?.conv2d(pass.grad(), None, &window))?,
+            pass.when(1, || convolve("convolution", &pass.input(0)?, pass.grad(), None, &window))?,
         ])
     })
 }
 
-fn bias_gradient(pass: &Pass) -> Result<Tensor> {
-    if pass.recorded() { pass.grad().sum_over(&[0, 2, 3], false) } else { Ok(convolution::conv2d_bias_gradient(&pass.grad().array)?.into()) }
+/// The sum over all dimensions but that of the channels.
+fn bias_gradient<const N: usize>(pass: &Pass) -> Result<Tensor> {
+    if !pass.recorded() {
+        return Ok(convolution::convolution_bias_gradient(&pass.grad().array, N)?.into());
+    }
+    let rank = pass.grad().rank() as isize;
+    let others: Vec<isize> = (0..rank).filter(|axis| *axis != rank - N as isize - 1).collect();
+    pass.grad().sum_over(&others, false)
 }

@@ -14,6 +14,7 @@ mod recurrent;
 mod reduce;
 mod shape;
 mod sort;
+mod windows;
 
 use chainrule_autograd::{Array, DType, Error, GradCheck, Result, Rng, Tape, Tensor};
 use std::collections::BTreeSet;
@@ -81,6 +82,7 @@ fn cases() -> Vec<Case> {
     image::add(&mut cases);
     attention::add(&mut cases);
     recurrent::add(&mut cases);
+    windows::add(&mut cases);
     composed::add(&mut cases);
     norms::add(&mut cases);
     losses::add(&mut cases);
@@ -183,6 +185,7 @@ fn names_in_sources() -> BTreeSet<String> {
             "norm" => &["batch_norm", "batch_norm_inference", "layer_norm", "rms_norm", "group_norm", "instance_norm"],
             "slice" => &["narrow", "slice"],
             "split" => &["split", "chunk"],
+            "convolution" => &["conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "convolution"],
             _ => &[],
         };
         names.extend(callers.iter().map(|c| c.to_string()));

@@ -101,22 +101,25 @@ pub(crate) fn forward<T: Number>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[
         return;
     }
     if g.is_empty() {
-        return bias_only(&g, bias, relu, y);
+        return bias_only(g.out_pixels(), bias, relu, y);
     }
     let plan = Plan::new(g.sizes(), g.axes(), lanes::<T>(), true);
     Correlation { plan: &plan, source: x, weights: w, bias, relu }.run(y);
 }
 
-/// `dx`, the gradient of the input of [`forward`] given `dy`, that of its output (before any ReLU). Overwrites `dx`.
-pub(crate) fn input_gradient<T: Number>(g: &Geometry, dy: &[T], w: &[T], dx: &mut [T]) {
+/// `dx`, the gradient of the input of [`forward`] given `dy`, that of its output (before any ReLU), plus `bias` of the input's channels, which makes it the transposed convolution. Overwrites `dx`.
+pub(crate) fn input_gradient<T: Number>(g: &Geometry, dy: &[T], w: &[T], bias: Option<&[T]>, dx: &mut [T]) {
     let g = g.joined();
+    if dx.is_empty() {
+        return;
+    }
     if g.is_empty() {
-        return dx.fill(T::default());
+        return bias_only(g.height * g.width, bias, false, dx);
     }
     let Sizes { batch, groups, channels, outputs, output_weights, channel_weights } = g.sizes();
     let sizes = Sizes { batch, groups, channels: outputs, outputs: channels, output_weights: channel_weights, channel_weights: output_weights };
     let plan = Plan::new(sizes, g.axes().map(Axis::transpose), lanes::<T>(), true);
-    Correlation { plan: &plan, source: dy, weights: w, bias: None, relu: false }.run(dx);
+    Correlation { plan: &plan, source: dy, weights: w, bias, relu: false }.run(dx);
 }
 
 /// `dw`, the gradient of the weights of [`forward`] given `dy`, that of its output. Overwrites `dw`.
@@ -133,11 +136,10 @@ pub(crate) fn weight_gradient<T: Number>(g: &Geometry, x: &[T], dy: &[T], dw: &m
     DotProducts { plan: &plan, x, dy }.run(dw);
 }
 
-/// The output of a convolution over nothing.
-fn bias_only<T: Number>(g: &Geometry, bias: Option<&[T]>, relu: bool, y: &mut [T]) {
-    let pixels = g.out_pixels();
+/// The result of a convolution over nothing, in planes of `pixels`.
+fn bias_only<T: Number>(pixels: usize, bias: Option<&[T]>, relu: bool, y: &mut [T]) {
     for (i, plane) in y.chunks_mut(pixels).enumerate() {
-        let value = bias.map_or(T::default(), |bias| bias[i % g.out_channels]);
+        let value = bias.map_or(T::default(), |bias| bias[i % bias.len()]);
         plane.fill(if relu && value < T::default() { T::default() } else { value });
     }
 }

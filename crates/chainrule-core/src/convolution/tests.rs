@@ -76,18 +76,21 @@ struct Case {
     x: Vec<f64>,
     w: Vec<f64>,
     bias: Vec<f64>,
+    /// Of the input's channels.
+    shift: Vec<f64>,
     dy: Vec<f64>,
 }
 
-/// The results of all entry points: y, y with bias and ReLU, dx, dw.
-type Results<T> = [Vec<T>; 4];
+/// The results of all entry points: y, y with bias and ReLU, dx, dx with bias, dw.
+type Results<T> = [Vec<T>; 5];
 
 impl Case {
     fn new(g: Geometry, random: &mut Random) -> Case {
         let x = random.numbers(g.batch * g.in_channels * g.height * g.width);
         let (w, bias) = (random.numbers(g.weights()), random.numbers(g.out_channels));
+        let shift = random.numbers(g.in_channels);
         let dy = random.numbers(g.batch * g.out_channels * g.out_pixels());
-        Case { g, x, w, bias, dy }
+        Case { g, x, w, bias, shift, dy }
     }
 
     fn naive(&self) -> Results<f64> {
@@ -100,24 +103,26 @@ impl Case {
         });
         let channel = |i: usize| i / self.g.out_pixels() % self.g.out_channels;
         let active = y.iter().enumerate().map(|(i, y)| (y + self.bias[channel(i)]).max(0.0)).collect();
-        [y, active, dx, dw]
+        let shifted = dx.iter().enumerate().map(|(i, dx)| dx + self.shift[i / (self.g.height * self.g.width) % self.g.in_channels]).collect();
+        [y, active, dx, shifted, dw]
     }
 
     fn kernels<T: Number + num_traits::Float>(&self) -> Results<T> {
         let cast = |numbers: &[f64]| -> Vec<T> { numbers.iter().map(|&number| T::from(number).unwrap()).collect() };
-        let (x, w, bias, dy) = (cast(&self.x), cast(&self.w), cast(&self.bias), cast(&self.dy));
+        let (x, w, bias, shift, dy) = (cast(&self.x), cast(&self.w), cast(&self.bias), cast(&self.shift), cast(&self.dy));
         // Results must not depend on what stood there.
         let fresh = |count: usize| vec![T::nan(); count];
-        let [mut y, mut active, mut dx, mut dw] = [dy.len(), dy.len(), x.len(), w.len()].map(fresh);
+        let [mut y, mut active, mut dx, mut shifted, mut dw] = [dy.len(), dy.len(), x.len(), x.len(), w.len()].map(fresh);
         forward(&self.g, &x, &w, None, false, &mut y);
         forward(&self.g, &x, &w, Some(&bias), true, &mut active);
-        input_gradient(&self.g, &dy, &w, &mut dx);
+        input_gradient(&self.g, &dy, &w, None, &mut dx);
+        input_gradient(&self.g, &dy, &w, Some(&shift), &mut shifted);
         weight_gradient(&self.g, &x, &dy, &mut dw);
-        [y, active, dx, dw]
+        [y, active, dx, shifted, dw]
     }
 
     fn check<T: Number + num_traits::Float>(&self, expected: &Results<f64>, tolerance: f64) {
-        for (name, (got, expected)) in ["y", "active", "dx", "dw"].iter().zip(self.kernels::<T>().iter().zip(expected)) {
+        for (name, (got, expected)) in ["y", "active", "dx", "shifted", "dw"].iter().zip(self.kernels::<T>().iter().zip(expected)) {
             let scale = expected.iter().fold(1e-30, |most: f64, number| most.max(number.abs()));
             for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
                 let error = (got.to_f64().unwrap() - expected).abs();
@@ -202,7 +207,7 @@ fn gradients_are_adjoints() {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     for _ in 0..100 {
         let case = Case::new(awkward(&mut random), &mut random);
-        let [y, _, dx, dw] = case.kernels::<f64>();
+        let [y, _, dx, _, dw] = case.kernels::<f64>();
         let [forward, input, weight] = [dot(&y, &case.dy), dot(&case.x, &dx), dot(&case.w, &dw)];
         let scale = 1e-12 * (dot(&y, &y) * dot(&case.dy, &case.dy)).sqrt().max(1e-3);
         assert!((forward - input).abs() <= scale && (forward - weight).abs() <= scale, "{forward} {input} {weight}: {:?}", case.g);

@@ -17,6 +17,7 @@ pub mod pool;
 pub mod positions;
 pub mod recurrent;
 pub mod reduce;
+pub mod resample;
 pub(crate) mod row;
 pub mod scan;
 pub mod search;
@@ -24,6 +25,7 @@ pub mod softmax;
 pub mod sort;
 #[cfg(test)]
 pub(crate) mod testing;
+pub mod unfold;
 pub mod update;
 
 pub use crate::random::dropout;

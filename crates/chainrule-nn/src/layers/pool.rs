@@ -1,20 +1,20 @@
-//! Pooling of images.
+//! Pooling of sequences, images and volumes.
 
-use super::Pair;
+use super::Extents;
 use crate::{Layer, Module, observed};
-use chainrule_autograd::{Pool2d, Result, Tensor};
+use chainrule_autograd::{Pool1d, Pool2d, Pool3d, Result, Tensor};
 
-/// The builder methods of a pooling by windows.
+/// What layers with windows have in common.
 macro_rules! windows {
-    ($layer:ident) => {
+    ($layer:ident $n:literal) => {
         impl $layer {
             /// Distance between windows; the window's size unless told otherwise.
-            pub fn stride(mut self, stride: impl Into<Pair>) -> Self {
+            pub fn stride(mut self, stride: impl Into<Extents<$n>>) -> Self {
                 self.windows.stride = stride.into().0;
                 self
             }
             /// Positions added on each side, at most half the window.
-            pub fn padding(mut self, padding: impl Into<Pair>) -> Self {
+            pub fn padding(mut self, padding: impl Into<Extents<$n>>) -> Self {
                 self.windows.padding = padding.into().0;
                 self
             }
@@ -27,128 +27,179 @@ macro_rules! windows {
     };
 }
 
-/// The maximum of each window: `[N, C, H, W] -> [N, C, OH, OW]`, or without N (PyTorch's `MaxPool2d`).
-/// ```
-/// # use chainrule_autograd::{DType, Tensor};
-/// # use chainrule_nn::{Layer, MaxPool2d};
-/// let pool = MaxPool2d::new(3).stride(2).padding(1);
-/// assert_eq!(pool.run(&Tensor::ones(&[1, 8, 32, 32], DType::F32)?)?.dims(), [1, 8, 16, 16]);
-/// # Ok::<(), chainrule_nn::Error>(())
-/// ```
-#[derive(Module, Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MaxPool2d {
-    /// Kernel, stride, padding, dilation, ceil mode.
-    #[module(skip)]
-    pub windows: Pool2d,
+macro_rules! max_pools {
+    ($($layer:ident $n:literal $method:ident $windows:ident, $x:literal, $y:literal;)*) => { $(
+        #[doc = concat!("The maximum of each window: `", $x, " -> ", $y, "`, or without N (PyTorch's `", stringify!($layer), "`).")]
+        #[doc = "```"]
+        #[doc = "# use chainrule_autograd::{DType, Tensor};"]
+        #[doc = concat!("# use chainrule_nn::{", stringify!($layer), ", Layer};")]
+        #[doc = concat!("let pool = ", stringify!($layer), "::new(3).stride(2).padding(1);")]
+        #[doc = concat!("let x = Tensor::ones(&[&[1, 8][..], &[16; ", $n, "]].concat(), DType::F32)?;")]
+        #[doc = concat!("assert_eq!(pool.run(&x)?.dims(), [&[1, 8][..], &[8; ", $n, "]].concat());")]
+        #[doc = "# Ok::<(), chainrule_nn::Error>(())"]
+        #[doc = "```"]
+        #[derive(Module, Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct $layer {
+            /// Kernel, stride, padding, dilation, ceil mode.
+            #[module(skip)]
+            pub windows: $windows,
+        }
+
+        impl $layer {
+            /// Windows side by side.
+            pub fn new(kernel: impl Into<Extents<$n>>) -> $layer {
+                $layer { windows: $windows::new(kernel.into().0) }
+            }
+            /// Distance between the positions of a window.
+            pub fn dilation(mut self, dilation: impl Into<Extents<$n>>) -> $layer {
+                self.windows.dilation = dilation.into().0;
+                self
+            }
+        }
+        windows!($layer $n);
+
+        impl Layer for $layer {
+            fn forward(&self, x: &Tensor) -> Result<Tensor> {
+                Ok(observed(self, x.$method(&self.windows)?))
+            }
+        }
+    )* };
 }
 
-impl MaxPool2d {
-    /// Windows side by side.
-    pub fn new(kernel: impl Into<Pair>) -> MaxPool2d {
-        MaxPool2d { windows: Pool2d::new(kernel.into().0) }
-    }
-    /// Distance between the positions of a window.
-    pub fn dilation(mut self, dilation: impl Into<Pair>) -> MaxPool2d {
-        self.windows.dilation = dilation.into().0;
-        self
-    }
-}
-windows!(MaxPool2d);
-
-impl Layer for MaxPool2d {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(observed(self, x.max_pool2d(&self.windows)?))
-    }
+max_pools! {
+    MaxPool1d 1 max_pool1d Pool1d, "[N, C, L]", "[N, C, OL]";
+    MaxPool2d 2 max_pool2d Pool2d, "[N, C, H, W]", "[N, C, OH, OW]";
+    MaxPool3d 3 max_pool3d Pool3d, "[N, C, D, H, W]", "[N, C, OD, OH, OW]";
 }
 
-/// The mean of each window: `[N, C, H, W] -> [N, C, OH, OW]`, or without N (PyTorch's `AvgPool2d`).
-/// ```
-/// # use chainrule_autograd::{DType, Tensor};
-/// # use chainrule_nn::{AvgPool2d, Layer};
-/// assert_eq!(AvgPool2d::new([2, 4]).run(&Tensor::ones(&[1, 8, 32, 32], DType::F32)?)?.dims(), [1, 8, 16, 8]);
-/// # Ok::<(), chainrule_nn::Error>(())
-/// ```
-#[derive(Module, Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AvgPool2d {
-    /// Kernel, stride, padding, ceil mode.
-    #[module(skip)]
-    pub windows: Pool2d,
-    /// Whether positions in the padding count.
-    pub count_include_pad: bool,
-    /// What to divide by instead of the count.
-    pub divisor: Option<usize>,
+macro_rules! average_pools {
+    ($($layer:ident $n:literal $method:ident $windows:ident, $x:literal, $y:literal;)*) => { $(
+        #[doc = concat!("The mean of each window: `", $x, " -> ", $y, "`, or without N (PyTorch's `", stringify!($layer), "`).")]
+        #[doc = "```"]
+        #[doc = "# use chainrule_autograd::{DType, Tensor};"]
+        #[doc = concat!("# use chainrule_nn::{", stringify!($layer), ", Layer};")]
+        #[doc = concat!("let x = Tensor::ones(&[&[1, 8][..], &[16; ", $n, "]].concat(), DType::F32)?;")]
+        #[doc = concat!("assert_eq!(", stringify!($layer), "::new(4).run(&x)?.dims(), [&[1, 8][..], &[4; ", $n, "]].concat());")]
+        #[doc = "# Ok::<(), chainrule_nn::Error>(())"]
+        #[doc = "```"]
+        #[derive(Module, Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct $layer {
+            /// Kernel, stride, padding, ceil mode.
+            #[module(skip)]
+            pub windows: $windows,
+            /// Whether positions in the padding count.
+            pub count_include_pad: bool,
+            /// What to divide by instead of the count.
+            pub divisor: Option<usize>,
+        }
+
+        impl $layer {
+            /// Windows side by side.
+            pub fn new(kernel: impl Into<Extents<$n>>) -> $layer {
+                $layer { windows: $windows::new(kernel.into().0), count_include_pad: true, divisor: None }
+            }
+            /// Positions in the padding do not count.
+            pub fn without_padding_count(self) -> $layer {
+                $layer { count_include_pad: false, ..self }
+            }
+            /// The sum of a window is divided by this (PyTorch's `divisor_override`).
+            pub fn divisor(self, divisor: usize) -> $layer {
+                $layer { divisor: Some(divisor), ..self }
+            }
+        }
+        windows!($layer $n);
+
+        impl Layer for $layer {
+            fn forward(&self, x: &Tensor) -> Result<Tensor> {
+                Ok(observed(self, x.$method(&self.windows, self.count_include_pad, self.divisor)?))
+            }
+        }
+    )* };
 }
 
-impl AvgPool2d {
-    /// Windows side by side.
-    pub fn new(kernel: impl Into<Pair>) -> AvgPool2d {
-        AvgPool2d { windows: Pool2d::new(kernel.into().0), count_include_pad: true, divisor: None }
-    }
-    /// Positions in the padding do not count.
-    pub fn without_padding_count(self) -> AvgPool2d {
-        AvgPool2d { count_include_pad: false, ..self }
-    }
-    /// The sum of a window is divided by this (PyTorch's `divisor_override`).
-    pub fn divisor(self, divisor: usize) -> AvgPool2d {
-        AvgPool2d { divisor: Some(divisor), ..self }
-    }
-}
-windows!(AvgPool2d);
-
-impl Layer for AvgPool2d {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(observed(self, x.avg_pool2d(&self.windows, self.count_include_pad, self.divisor)?))
-    }
+average_pools! {
+    AvgPool1d 1 avg_pool1d Pool1d, "[N, C, L]", "[N, C, OL]";
+    AvgPool2d 2 avg_pool2d Pool2d, "[N, C, H, W]", "[N, C, OH, OW]";
+    AvgPool3d 3 avg_pool3d Pool3d, "[N, C, D, H, W]", "[N, C, OD, OH, OW]";
 }
 
-/// The mean of each of so many windows that tile the plane: `[N, C, H, W] -> [N, C, OH, OW]`, or without N (PyTorch's `AdaptiveAvgPool2d`).
-/// ```
-/// # use chainrule_autograd::{DType, Tensor};
-/// # use chainrule_nn::{AdaptiveAvgPool2d, Layer};
-/// assert_eq!(AdaptiveAvgPool2d::new(1).run(&Tensor::ones(&[2, 8, 7, 5], DType::F32)?)?.dims(), [2, 8, 1, 1]);
-/// # Ok::<(), chainrule_nn::Error>(())
-/// ```
-#[derive(Module, Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AdaptiveAvgPool2d {
-    /// `[OH, OW]`
-    pub output: [usize; 2],
+macro_rules! power_pools {
+    ($($layer:ident $n:literal $method:ident $windows:ident, $x:literal, $y:literal;)*) => { $(
+        #[doc = concat!("`(Σ xᵖ)^(1/p)` over each window: `", $x, " -> ", $y, "`, or without N (PyTorch's `", stringify!($layer), "`).")]
+        #[doc = "```"]
+        #[doc = "# use chainrule_autograd::{DType, Tensor};"]
+        #[doc = concat!("# use chainrule_nn::{", stringify!($layer), ", Layer};")]
+        #[doc = concat!("let x = Tensor::ones(&[&[1, 1][..], &[3; ", $n, "]].concat(), DType::F64)?;")]
+        #[doc = concat!("assert_eq!(", stringify!($layer), "::new(1.0, 3).run(&x)?.item()?, 3f64.powi(", $n, "));")]
+        #[doc = "# Ok::<(), chainrule_nn::Error>(())"]
+        #[doc = "```"]
+        #[derive(Module, Clone, Copy, Debug, PartialEq)]
+        pub struct $layer {
+            /// The power.
+            pub p: f64,
+            /// Kernel, stride, ceil mode.
+            #[module(skip)]
+            pub windows: $windows,
+        }
+
+        impl $layer {
+            /// Windows side by side.
+            pub fn new(p: f64, kernel: impl Into<Extents<$n>>) -> $layer {
+                $layer { p, windows: $windows::new(kernel.into().0) }
+            }
+        }
+        windows!($layer $n);
+
+        impl Layer for $layer {
+            fn forward(&self, x: &Tensor) -> Result<Tensor> {
+                Ok(observed(self, x.$method(self.p, &self.windows)?))
+            }
+        }
+    )* };
 }
 
-impl AdaptiveAvgPool2d {
-    /// So many windows along height and width.
-    pub fn new(output: impl Into<Pair>) -> AdaptiveAvgPool2d {
-        AdaptiveAvgPool2d { output: output.into().0 }
-    }
+power_pools! {
+    LPPool1d 1 lp_pool1d Pool1d, "[N, C, L]", "[N, C, OL]";
+    LPPool2d 2 lp_pool2d Pool2d, "[N, C, H, W]", "[N, C, OH, OW]";
+    LPPool3d 3 lp_pool3d Pool3d, "[N, C, D, H, W]", "[N, C, OD, OH, OW]";
 }
 
-impl Layer for AdaptiveAvgPool2d {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(observed(self, x.adaptive_avg_pool2d(self.output)?))
-    }
+macro_rules! adaptive_pools {
+    ($($layer:ident $n:literal $method:ident $what:literal, $x:literal, $y:literal;)*) => { $(
+        #[doc = concat!($what, " of each of so many windows that tile the input: `", $x, " -> ", $y, "`, or without N (PyTorch's `", stringify!($layer), "`).")]
+        #[doc = "```"]
+        #[doc = "# use chainrule_autograd::{DType, Tensor};"]
+        #[doc = concat!("# use chainrule_nn::{", stringify!($layer), ", Layer};")]
+        #[doc = concat!("let x = Tensor::ones(&[&[2, 8][..], &[7; ", $n, "]].concat(), DType::F32)?;")]
+        #[doc = concat!("assert_eq!(", stringify!($layer), "::new(3).run(&x)?.dims(), [&[2, 8][..], &[3; ", $n, "]].concat());")]
+        #[doc = "# Ok::<(), chainrule_nn::Error>(())"]
+        #[doc = "```"]
+        #[derive(Module, Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct $layer {
+            /// The extents of the result.
+            pub output: [usize; $n],
+        }
+
+        impl $layer {
+            /// So many windows along each dimension; with one of each, global pooling.
+            pub fn new(output: impl Into<Extents<$n>>) -> $layer {
+                $layer { output: output.into().0 }
+            }
+        }
+
+        impl Layer for $layer {
+            fn forward(&self, x: &Tensor) -> Result<Tensor> {
+                Ok(observed(self, x.$method(self.output)?))
+            }
+        }
+    )* };
 }
 
-/// The maximum of each of so many windows that tile the plane: `[N, C, H, W] -> [N, C, OH, OW]`, or without N (PyTorch's `AdaptiveMaxPool2d`).
-/// ```
-/// # use chainrule_autograd::{DType, Tensor};
-/// # use chainrule_nn::{AdaptiveMaxPool2d, Layer};
-/// assert_eq!(AdaptiveMaxPool2d::new([3, 2]).run(&Tensor::ones(&[2, 8, 7, 5], DType::F32)?)?.dims(), [2, 8, 3, 2]);
-/// # Ok::<(), chainrule_nn::Error>(())
-/// ```
-#[derive(Module, Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AdaptiveMaxPool2d {
-    /// `[OH, OW]`
-    pub output: [usize; 2],
-}
-
-impl AdaptiveMaxPool2d {
-    /// So many windows along height and width.
-    pub fn new(output: impl Into<Pair>) -> AdaptiveMaxPool2d {
-        AdaptiveMaxPool2d { output: output.into().0 }
-    }
-}
-
-impl Layer for AdaptiveMaxPool2d {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(observed(self, x.adaptive_max_pool2d(self.output)?))
-    }
+adaptive_pools! {
+    AdaptiveAvgPool1d 1 adaptive_avg_pool1d "The mean", "[N, C, L]", "[N, C, OL]";
+    AdaptiveAvgPool2d 2 adaptive_avg_pool2d "The mean", "[N, C, H, W]", "[N, C, OH, OW]";
+    AdaptiveAvgPool3d 3 adaptive_avg_pool3d "The mean", "[N, C, D, H, W]", "[N, C, OD, OH, OW]";
+    AdaptiveMaxPool1d 1 adaptive_max_pool1d "The maximum", "[N, C, L]", "[N, C, OL]";
+    AdaptiveMaxPool2d 2 adaptive_max_pool2d "The maximum", "[N, C, H, W]", "[N, C, OH, OW]";
+    AdaptiveMaxPool3d 3 adaptive_max_pool3d "The maximum", "[N, C, D, H, W]", "[N, C, OD, OH, OW]";
 }

@@ -5,4 +5,5 @@ mod batch_norm;
 mod laws;
 mod norms;
 mod recurrent;
+mod surroundings;
 mod table;

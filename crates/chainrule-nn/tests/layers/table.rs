@@ -1,5 +1,8 @@
 //! All layers, with settings that tell their parameters apart.
 
+#[path = "windows.rs"]
+mod windows;
+
 use chainrule_autograd::{DType, Rng, Tensor};
 use chainrule_nn::*;
 
@@ -63,6 +66,7 @@ pub fn cases() -> Vec<Case> {
     add("AvgPool2d", Box::new(AvgPool2d::new(2).divisor(3)), &[2, 2, 5, 4], &[2, 2, 2, 2], Some(&[4]), &[]);
     add("AdaptiveAvgPool2d", Box::new(AdaptiveAvgPool2d::new([2, 3])), &[2, 2, 5, 4], &[2, 2, 2, 3], Some(&[4]), &[]);
     add("AdaptiveMaxPool2d", Box::new(AdaptiveMaxPool2d::new([2, 3])), &[2, 2, 5, 4], &[2, 2, 2, 3], Some(&[4]), &[]);
+    windows::add(rng, &mut add);
     add("Flatten", Box::new(Flatten::new()), &[2, 3, 2], &[2, 6], None, &[]);
     add("Flatten", Box::new(Flatten::between(0, 1)), &[2, 3, 2], &[6, 2], Some(&[3]), &[]);
     add("Unflatten", Box::new(Unflatten::new(-1, &[3, 2])), &[2, 6], &[2, 3, 2], Some(&[2, 5]), &[]);

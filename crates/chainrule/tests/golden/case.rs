@@ -77,17 +77,6 @@ impl Case {
     pub fn sizes(&self, key: &str) -> Vec<usize> {
         self.ints(key).into_iter().map(|i| i as usize).collect()
     }
-    /// A pair; a single number stands for both; `default` where the argument is missing.
-    pub fn pair(&self, key: &str, default: [usize; 2]) -> [usize; 2] {
-        if !self.has(key) {
-            return default;
-        }
-        match self.sizes(key)[..] {
-            [both] => [both, both],
-            [a, b] => [a, b],
-            _ => panic!("{}: {key}", self.name),
-        }
-    }
 }
 
 /// max |ours - golden| / (1 + max |golden|); infinite where the shapes differ or a NaN is on one side only.

@@ -1,19 +1,19 @@
 //! What each golden case calls: PyTorch's name and arguments to ours.
 
 use crate::case::Case;
-use chainrule::options::{Conv2d, Pool2d};
 use chainrule::{CrossEntropy, DType, Reduction, Result, Tensor};
 
 /// The outputs of the case's operation; `None` when there is no such operation here.
 pub fn run(case: &Case, x: &[Tensor]) -> Option<Result<Vec<Tensor>>> {
-    let single = elementwise(case, x).or_else(|| reduction(case, x)).or_else(|| shape(case, x)).or_else(|| convolution(case, x)).or_else(|| loss(case, x));
+    let single = elementwise(case, x).or_else(|| reduction(case, x)).or_else(|| shape(case, x)).or_else(|| norm(case, x)).or_else(|| loss(case, x));
     match single {
         Some(output) => Some(output.map(|t| vec![t]).map_err(Into::into)),
         None => several(case, x)
             .map(|outputs| outputs.map_err(Into::into))
             .or_else(|| crate::arrays::run(case, x))
             .or_else(|| crate::norms::run(case, x))
-            .or_else(|| crate::recurrent::run(case, x)),
+            .or_else(|| crate::recurrent::run(case, x))
+            .or_else(|| crate::windows::run(case, x)),
     }
 }
 
@@ -89,14 +89,6 @@ fn reduction(case: &Case, x: &[Tensor]) -> Option<Made<Tensor>> {
 
 fn shape(case: &Case, x: &[Tensor]) -> Option<Made<Tensor>> {
     let a = x.first()?;
-    // PyTorch's pads run from the last dimension on.
-    let pads = || -> Vec<(isize, isize)> {
-        let mut pads = vec![(0, 0); a.rank()];
-        for (i, pair) in case.ints("pads").chunks(2).enumerate() {
-            pads[a.rank() - 1 - i] = (pair[0], pair[1]);
-        }
-        pads
-    };
     Some(match case.op.as_str() {
         "reshape" => {
             let dims = case.ints("shape");
@@ -115,14 +107,11 @@ fn shape(case: &Case, x: &[Tensor]) -> Option<Made<Tensor>> {
         "roll" => a.roll(case.int("shift"), case.int("dim")),
         "tril" => a.tril(case.int("diagonal")),
         "triu" => a.triu(case.int("diagonal")),
-        "pad" => a.pad(&pads(), case.float("value")),
-        "pad_reflect" => a.pad_reflect(&pads().iter().map(|&(l, r)| (l as usize, r as usize)).collect::<Vec<_>>()),
         "gather" => a.gather(case.int("dim"), &x[1]),
         "index_select" => a.index_select(case.int("dim"), &x[1]),
         "scatter_add" => a.scatter_add(case.int("dim"), &x[1], &x[2]),
         "index_add" => a.index_add(case.int("dim"), &x[1], &x[2]),
         "one_hot" => a.one_hot(case.size("classes"), DType::I64),
-        "pixel_shuffle" => a.pixel_shuffle(case.size("factor")),
         "matmul" => a.matmul(&x[1]),
         "linear" => a.linear(&x[1], x.get(2)),
         "outer" => a.outer(&x[1]),
@@ -132,29 +121,9 @@ fn shape(case: &Case, x: &[Tensor]) -> Option<Made<Tensor>> {
     })
 }
 
-fn pool(case: &Case) -> Pool2d {
-    let kernel = case.pair("kernel_size", [1, 1]);
-    Pool2d {
-        kernel,
-        stride: case.pair("stride", kernel),
-        padding: case.pair("padding", [0, 0]),
-        dilation: case.pair("dilation", [1, 1]),
-        ceil_mode: case.flag("ceil_mode"),
-    }
-}
-
-fn convolution(case: &Case, x: &[Tensor]) -> Option<Made<Tensor>> {
+fn norm(case: &Case, x: &[Tensor]) -> Option<Made<Tensor>> {
     let a = x.first()?;
     Some(match case.op.as_str() {
-        "conv2d" => {
-            let groups = if case.has("groups") { case.size("groups") } else { 1 };
-            let window = Conv2d { stride: case.pair("stride", [1, 1]), padding: case.pair("padding", [0, 0]), dilation: case.pair("dilation", [1, 1]), groups };
-            a.conv2d(&x[1], x.get(2), &window)
-        }
-        "max_pool2d" => a.max_pool2d(&pool(case)),
-        "avg_pool2d" => a.avg_pool2d(&pool(case), case.flag("count_include_pad"), None),
-        "adaptive_avg_pool2d" => a.adaptive_avg_pool2d(case.pair("output_size", [1, 1])),
-        "adaptive_max_pool2d" => a.adaptive_max_pool2d(case.pair("output_size", [1, 1])),
         "batch_norm_eval" => a.batch_norm_inference(x[3].array(), x[4].array(), Some(&x[1]), Some(&x[2]), case.float("eps")),
         "layer_norm" => a.layer_norm(case.sizes("dims").len(), Some(&x[1]), Some(&x[2]), case.float("eps")),
         _ => return None,

@@ -7,11 +7,13 @@
 mod adaptive;
 mod average;
 mod max;
+mod unpool;
 mod windows;
 
 pub use adaptive::{adaptive_avg_pool2d, adaptive_avg_pool2d_backward, adaptive_max_pool2d, adaptive_max_pool2d_backward, adaptive_max_pool2d_gather};
 pub use average::{avg_pool2d, avg_pool2d_backward};
 pub use max::{max_pool2d, max_pool2d_backward, max_pool2d_gather, max_pool2d_positions};
+pub use unpool::{max_unpool, volume_positions};
 
 use crate::array::Array;
 use crate::error::{Error, Result};
@@ -19,34 +21,48 @@ use crate::parallel;
 use crate::shape::Shape;
 use std::ops::Range;
 
-/// The windows of a pooling, height before width.
+/// The windows of a pooling in N dimensions: depth before height before width.
+///
+/// ```
+/// use chainrule_core::ops::pool::Pool2d;
+/// let overlapping = Pool2d { stride: [2, 2], padding: [1, 1], ..Pool2d::new([3, 3]) };
+/// assert_eq!(overlapping.output_size("max_pool2d", [32, 28])?, [16, 14]);
+/// # Ok::<(), chainrule_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pool2d {
+pub struct Pool<const N: usize> {
     /// The extent of a window.
-    pub kernel: [usize; 2],
+    pub kernel: [usize; N],
     /// The distance between windows.
-    pub stride: [usize; 2],
+    pub stride: [usize; N],
     /// Positions added on both sides, at most half the kernel.
-    pub padding: [usize; 2],
+    pub padding: [usize; N],
     /// The distance between the positions of a window.
-    pub dilation: [usize; 2],
+    pub dilation: [usize; N],
     /// Whether the last window may reach beyond the padding.
     pub ceil_mode: bool,
 }
 
-impl Pool2d {
+/// The windows of sequences `[N, C, L]`.
+pub type Pool1d = Pool<1>;
+/// The windows of images `[N, C, H, W]`.
+pub type Pool2d = Pool<2>;
+/// The windows of volumes `[N, C, D, H, W]`.
+pub type Pool3d = Pool<3>;
+
+impl<const N: usize> Pool<N> {
     /// Windows side by side, without padding.
-    pub const fn new(kernel: [usize; 2]) -> Pool2d {
-        Pool2d { kernel, stride: kernel, padding: [0, 0], dilation: [1, 1], ceil_mode: false }
+    pub const fn new(kernel: [usize; N]) -> Pool<N> {
+        Pool { kernel, stride: kernel, padding: [0; N], dilation: [1; N], ceil_mode: false }
     }
 
-    /// The number of windows along height and width.
+    /// The number of windows along each dimension.
     ///
     /// # Errors
     /// A kernel, stride or dilation of zero; a padding of more than half the kernel; not a single window.
-    pub fn output_size(&self, op: &'static str, input: [usize; 2]) -> Result<[usize; 2]> {
+    pub fn output_size(&self, op: &'static str, input: [usize; N]) -> Result<[usize; N]> {
         const MOST: usize = 1 << 30;
-        let mut out = [0; 2];
+        let mut out = [0; N];
         for (d, out) in out.iter_mut().enumerate() {
             let (kernel, stride, padding, dilation) = (self.kernel[d], self.stride[d], self.padding[d], self.dilation[d]);
             if [kernel, stride, dilation].iter().any(|n| !(1..=MOST).contains(n)) {
@@ -72,7 +88,9 @@ impl Pool2d {
         }
         Ok(out)
     }
+}
 
+impl Pool2d {
     /// Where tap `k` of window `o` of dimension `d` lies, given that it is inside the plane.
     #[inline(always)]
     fn start(&self, d: usize, o: usize, k: usize) -> usize {
