@@ -35,6 +35,9 @@ pub use error::{Error, Result};
 pub use gradcheck::{GradCheck, gradcheck, gradcheck_second};
 pub use gradients::{Gradients, Update};
 pub use pass::{Keep, Pass};
-pub use rules::{Attention, CrossEntropy, Ctc, INFER, MultiMargin, PadMode, Recurrence, RecurrentWeights, Reduction, Rotary, ScatterReduce, Triplet, Unique};
+pub use rules::{
+    Attention, BagMode, CrossEntropy, Ctc, EmbeddingBag, INFER, MultiMargin, PadMode, Recurrence, RecurrentWeights, Reduction, Rotary, ScatterReduce, Triplet,
+    Unique,
+};
 pub use tape::{ParamId, Tape};
 pub use tensor::Tensor;

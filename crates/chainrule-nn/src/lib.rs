@@ -49,7 +49,7 @@ mod walk;
 
 pub use activations::{activations, gradient_hook, observed};
 pub use adapter::{Adapter, AnyAdapter, BoxedAdapter, Operation, Site, SiteMut};
-pub use chainrule_autograd::{CrossEntropy, Reduction};
+pub use chainrule_autograd::{BagMode, CrossEntropy, Reduction};
 pub use chainrule_derive::Module;
 pub use error::{Error, Result};
 pub use freeze::{Count, count, freeze, frozen, unfreeze};

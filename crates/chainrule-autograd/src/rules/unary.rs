@@ -2,7 +2,7 @@
 //!
 //! The backward pass `g f'(v)` is an operation with a rule itself (v is the input or the output, whichever the table keeps), and so second derivatives are exact.
 
-use crate::{Error, Keep, Result, Tensor};
+use crate::{DType, Error, Keep, Result, Tensor};
 use chainrule_core::ops::elementwise::{self, Kept, Unary};
 
 /// `f(x)`
@@ -100,4 +100,48 @@ methods! {
     cos() Cos, "The cosine", "cos", 0.0 => 1.0;
     erf() Erf, "The error function", "erf", 1.0 => 0.842701;
     powf(exponent) Powf, "x^`exponent`", "pow", 3.0 => 9.0: 2.0;
+    tan() Tan, "The tangent", "tan", 1.0 => 1.557408;
+    asin() Asin, "The angle whose sine is x", "asin", 0.5 => 0.523599;
+    acos() Acos, "The angle whose cosine is x", "acos", 0.5 => 1.047198;
+    atan() Atan, "The angle whose tangent is x", "atan", 1.0 => 0.785398;
+    sinh() Sinh, "(e^x - e^-x) / 2", "sinh", 1.0 => 1.175201;
+    cosh() Cosh, "(e^x + e^-x) / 2", "cosh", 1.0 => 1.543081;
+    asinh() Asinh, "The number whose sinh is x", "asinh", 1.0 => 0.881374;
+    acosh() Acosh, "The number of at least 0 whose cosh is x", "acosh", 2.0 => 1.316958;
+    atanh() Atanh, "The number whose tanh is x", "atanh", 0.5 => 0.549306;
+    exp2() Exp2, "2^x", "exp2", 3.0 => 8.0;
+    log2() Log2, "The logarithm to base 2", "log2", 8.0 => 3.0;
+    log10() Log10, "The logarithm to base 10", "log10", 100.0 => 2.0;
+    ceil() Ceil, "The smallest integer not below x; the slope is 0", "ceil", 1.2 => 2.0;
+    trunc() Trunc, "x without what stands behind the point; the slope is 0", "trunc", -1.7 => -1.0;
+    frac() Frac, "What stands behind the point, with x's sign", "frac", -1.5 => -0.5;
+    erfc() Erfc, "1 - erf x, without cancellation for large x", "erfc", 1.0 => 0.157299;
+    erfinv() Erfinv, "The number whose erf is x", "erfinv", 0.5 => 0.476936;
+    lgamma() Lgamma, "ln |Γ(x)|", "lgamma", 4.0 => 1.791759;
+    digamma() Digamma, "The derivative of ln Γ", "digamma", 1.0 => -0.577216;
+    logit(eps) Logit, "ln(x / (1 - x)); with `eps` above 0, x is held within `eps` and 1 - `eps`", "logit", 0.75 => 1.098612: 0.0;
+    sinc() Sinc, "sin(πx) / (πx), and 1 at 0", "sinc", 0.5 => 0.636620;
+    celu(alpha) Celu, "x above 0, `alpha (exp(x / alpha) - 1)` below (Barron 2017)", "celu", -1.0 => -0.786939: 2.0;
+    hardshrink(lambda) Hardshrink, "0 within `lambda` of 0, x elsewhere", "hardshrink", 0.4 => 0.0: 0.5;
+    softshrink(lambda) Softshrink, "x moved by `lambda` towards 0, and 0 within it", "softshrink", 1.5 => 1.0: 0.5;
+    tanhshrink() Tanhshrink, "x - tanh x", "tanhshrink", 1.0 => 0.238406;
+    softsign() Softsign, "x / (1 + |x|)", "softsign", 1.0 => 0.5;
+    threshold(threshold, value) Threshold, "x above `threshold`, `value` elsewhere", "threshold", 0.5 => 20.0: 1.0, 20.0;
+}
+
+impl Tensor {
+    /// x, but `nan` for NaN, and `highest` and `lowest` for the infinities: the largest and smallest number of the element type for `None`; the slope is 0 there (PyTorch's `nan_to_num`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let y = Tensor::from_slice(&[f64::NAN, f64::INFINITY, 3.0], &[3])?.nan_to_num(0.0, Some(9.0), None)?;
+    /// assert_eq!(y.to_vec::<f64>()?, [0.0, 9.0, 3.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// An element type other than f32 and f64.
+    pub fn nan_to_num(&self, nan: f64, highest: Option<f64>, lowest: Option<f64>) -> Result<Tensor> {
+        let most = if self.dtype() == DType::F64 { f64::MAX } else { f32::MAX as f64 };
+        unary(Unary::NanToNum { nan, highest: highest.unwrap_or(most), lowest: lowest.unwrap_or(-most) }, self)
+    }
 }

@@ -7,6 +7,7 @@ mod composed;
 mod elementwise;
 mod image;
 mod index;
+mod lookups;
 mod losses;
 mod norms;
 mod product;
@@ -85,6 +86,7 @@ fn cases() -> Vec<Case> {
     windows::add(&mut cases);
     composed::add(&mut cases);
     norms::add(&mut cases);
+    lookups::add(&mut cases);
     losses::add(&mut cases);
     cases.0
 }

@@ -11,6 +11,7 @@ mod avx512;
 mod math;
 mod real;
 mod scalar;
+pub(crate) mod special;
 mod vector;
 
 pub(crate) use real::Real;

@@ -27,6 +27,8 @@ pub(crate) trait Real:
     fn sin(self) -> Self;
     fn cos(self) -> Self;
     fn powf(self, exponent: Self) -> Self;
+    /// A function that has no vector form, one number at a time.
+    fn each(self, single: fn(f32) -> f32, double: fn(f64) -> f64) -> Self;
     fn floor(self) -> Self;
     /// To the nearest integer, ties to even, as PyTorch's `round`.
     fn round(self) -> Self;
@@ -160,6 +162,10 @@ macro_rules! single {
                 $name(self.0.powf(exponent.0))
             }
             #[inline(always)]
+            fn each(self, single: fn(f32) -> f32, _: fn(f64) -> f64) -> Self {
+                $name(single(self.0))
+            }
+            #[inline(always)]
             fn floor(self) -> Self {
                 $name(self.0.floor())
             }
@@ -232,6 +238,9 @@ impl Real for f64 {
     }
     fn powf(self, exponent: Self) -> Self {
         f64::powf(self, exponent)
+    }
+    fn each(self, _: fn(f32) -> f32, double: fn(f64) -> f64) -> Self {
+        double(self)
     }
     fn floor(self) -> Self {
         f64::floor(self)

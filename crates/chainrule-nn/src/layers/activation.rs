@@ -67,6 +67,8 @@ plain! {
     Tanh tanh, "(exp(x) - exp(-x)) / (exp(x) + exp(-x))", "Tanh";
     Hardswish hardswish, "x min(max(x + 3, 0), 6) / 6", "Hardswish";
     Hardsigmoid hardsigmoid, "min(max(x / 6 + 1/2, 0), 1)", "Hardsigmoid";
+    Tanhshrink tanhshrink, "x - tanh x", "Tanhshrink";
+    Softsign softsign, "x / (1 + |x|)", "Softsign";
 }
 
 with_settings! {
@@ -75,5 +77,11 @@ with_settings! {
     Softplus { beta: f64 = 1.0, "How sharp the bend is."; threshold: f64 = 20.0, "Where `beta` x is above it, x itself is given."; } softplus, "ln(1 + exp(`beta` x)) / `beta`", "Softplus";
     Hardtanh { min: f64 = -1.0, "The lower bound."; max: f64 = 1.0, "The upper bound."; } clamp, "min(max(x, `min`), `max`)", "Hardtanh";
     Softmax { axis: isize = -1, "The dimension; a negative one counts from the end."; } softmax, "exp(x) / sum exp(x) along `axis`", "Softmax";
+    Celu { alpha: f64 = 1.0, "The limit far below 0, negated."; } celu, "x above 0, `alpha` (exp(x / `alpha`) - 1) below", "CELU";
+    Hardshrink { lambda: f64 = 0.5, "How far from 0 numbers are lost."; } hardshrink, "0 within `lambda` of 0, x elsewhere", "Hardshrink";
+    Softshrink { lambda: f64 = 0.5, "How far numbers move towards 0."; } softshrink, "x moved by `lambda` towards 0, and 0 within it", "Softshrink";
+    Threshold { threshold: f64 = 0.0, "Above it x stays."; value: f64 = 0.0, "What stands elsewhere."; } threshold, "x above `threshold`, `value` elsewhere", "Threshold";
+    Rrelu { lower: f64 = 0.125, "The smallest slope below 0."; upper: f64 = 0.3333333333333333, "The largest slope below 0."; } rrelu, "x above 0, x times a slope below, drawn from the bounds in training and their middle elsewhere", "RReLU";
+    Softmin { axis: isize = -1, "The dimension; a negative one counts from the end."; } softmin, "exp(-x) / sum exp(-x) along `axis`", "Softmin";
     LogSoftmax { axis: isize = -1, "The dimension; a negative one counts from the end."; } log_softmax, "x - ln sum exp(x) along `axis`", "LogSoftmax";
 }

@@ -101,6 +101,17 @@ pub fn cases() -> Vec<Case> {
     add("TransformerEncoder", Box::new(encoder), &[2, 3, 4], &[2, 3, 4], None, &keys);
     add("SinusoidalPositions", Box::new(SinusoidalPositions::new(5, 4).unwrap()), &[2, 3, 4], &[2, 3, 4], Some(&[2, 6, 4]), &[]);
     add("RotaryPositions", Box::new(RotaryPositions::new(5, 4).unwrap().interleaved()), &[2, 3, 6], &[2, 3, 6], None, &[]);
+    add("Dropout1d", Box::new(Dropout1d::new(0.4)), &[3, 5], &[3, 5], Some(&[3]), &[]);
+    add("Dropout2d", Box::new(Dropout2d::new(0.4)), &[2, 3, 2, 2], &[2, 3, 2, 2], Some(&[3]), &[]);
+    add("Dropout3d", Box::new(Dropout3d::new(0.4)), &[2, 3, 2, 1, 2], &[2, 3, 2, 1, 2], Some(&[3, 2]), &[]);
+    add("AlphaDropout", Box::new(AlphaDropout::new(0.4)), &[3, 5], &[3, 5], None, &[]);
+    add("DropPath", Box::new(DropPath::new(0.4)), &[3, 5], &[3, 5], Some(&[]), &[]);
+    add("Prelu", Box::new(Prelu::new(3).unwrap()), &[2, 3, 4], &[2, 3, 4], Some(&[2, 4]), &["weight"]);
+    add("Glu", Box::new(Glu::new(1)), &[2, 4, 3], &[2, 2, 3], Some(&[2, 3]), &[]);
+    add("SwiGlu", Box::new(SwiGlu::new(-1)), &[2, 4], &[2, 2], Some(&[2, 3]), &[]);
+    add("GeGlu", Box::new(GeGlu::new(-1)), &[2, 4], &[2, 2], Some(&[2, 3]), &[]);
+    add("ReGlu", Box::new(ReGlu::new(-1)), &[2, 4], &[2, 2], Some(&[2, 3]), &[]);
+    add("Softmax2d", Box::new(Softmax2d), &[2, 3, 2, 2], &[2, 3, 2, 2], Some(&[2, 3]), &[]);
     add("Identity", Box::new(Identity), &[3], &[3], None, &[]);
     let sequential = Sequential::new().add(Linear::new(3, 4, rng).unwrap()).add(Tanh).add(Linear::new(4, 2, rng).unwrap());
     add("Sequential", Box::new(sequential), &[2, 3], &[2, 2], Some(&[2, 4]), &["0.bias", "0.weight", "2.bias", "2.weight"]);
@@ -129,8 +140,19 @@ pub fn cases() -> Vec<Case> {
     activations! {
         Relu Relu; Relu6 Relu6; Selu Selu; Gelu Gelu; GeluTanh GeluTanh; Silu Silu; Mish Mish; Sigmoid Sigmoid; LogSigmoid LogSigmoid; Tanh Tanh;
         Hardswish Hardswish; Hardsigmoid Hardsigmoid; LeakyRelu LeakyRelu::new(0.2); Elu Elu::new(0.7); Softplus Softplus::new(2.0, 1.5);
-        Hardtanh Hardtanh::new(-0.8, 0.5); Softmax Softmax::new(0); LogSoftmax LogSoftmax::default();
+        Hardtanh Hardtanh::new(-0.8, 0.5); Softmax Softmax::new(0); Softmin Softmin::new(0);
+        Celu Celu::new(0.7); Hardshrink Hardshrink::new(0.4); Softshrink Softshrink::new(0.4); Tanhshrink Tanhshrink; Softsign Softsign; Threshold Threshold::new(0.3, -2.0); Rrelu Rrelu::default();
+        LogSoftmax LogSoftmax::default();
     }
+    let bag = EmbeddingBag::new(5, 3, rng).unwrap().padding(1).unwrap();
+    cases.push(Case {
+        name: "EmbeddingBag",
+        layer: Box::new(bag),
+        input: Tensor::from_slice(&[4i64, 2, 0, 4], &[2, 2]).unwrap(),
+        output: vec![2, 3],
+        wrong: None,
+        keys: vec!["weight"],
+    });
     let embedding = Embedding::new(5, 3, rng).unwrap();
     cases.push(Case {
         name: "Embedding",

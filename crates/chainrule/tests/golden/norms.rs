@@ -1,14 +1,14 @@
 //! Norms, losses and lookups of their family: PyTorch's names and arguments to ours.
 
 use crate::case::Case;
-use chainrule::options::{Ctc, MultiMargin, Triplet};
+use chainrule::options::{BagMode, Ctc, EmbeddingBag, MultiMargin, Triplet};
 use chainrule::{Reduction, Result, Tensor};
 
 type Made<T> = std::result::Result<T, chainrule::TensorError>;
 
 /// The outputs of the case's operation; `None` when it is not of this family.
 pub fn run(case: &Case, x: &[Tensor]) -> Option<Result<Vec<Tensor>>> {
-    norm(case, x).or_else(|| loss(case, x)).map(|made| made.map(|y| vec![y]).map_err(Into::into))
+    norm(case, x).or_else(|| loss(case, x)).or_else(|| elementwise(case, x)).map(|made| made.map(|y| vec![y]).map_err(Into::into))
 }
 
 fn norm(case: &Case, x: &[Tensor]) -> Option<Made<Tensor>> {
@@ -70,4 +70,45 @@ fn ctc(case: &Case, x: &[Tensor], reduction: Reduction) -> Made<Tensor> {
     let counts = |t: &Tensor| Ok::<_, chainrule::TensorError>(t.to_vec::<i64>()?.into_iter().map(|n| n as usize).collect::<Vec<_>>());
     let options = Ctc { blank: if case.has("blank") { case.size("blank") } else { 0 }, reduction, zero_infinity: case.flag("zero_infinity") };
     x[0].log_softmax(-1)?.ctc_with(&x[1], &counts(&x[2])?, &counts(&x[3])?, &options)
+}
+
+fn elementwise(case: &Case, x: &[Tensor]) -> Option<Made<Tensor>> {
+    let a = x.first()?;
+    macro_rules! plain {
+        ($($name:ident)*) => {
+            match case.op.as_str() {
+                $(stringify!($name) => return Some(a.$name()),)*
+                _ => {}
+            }
+        };
+    }
+    plain! { tan asin acos atan sinh cosh asinh acosh atanh exp2 log2 log10 ceil trunc frac erfc erfinv lgamma digamma sinc tanhshrink softsign }
+    Some(match case.op.as_str() {
+        "logit" => a.logit(case.float_or("eps", 0.0)),
+        "celu" => a.celu(case.float_or("alpha", 1.0)),
+        "hardshrink" => a.hardshrink(case.float_or("lambd", 0.5)),
+        "softshrink" => a.softshrink(case.float_or("lambd", 0.5)),
+        "threshold" => a.threshold(case.float("threshold"), case.float("value")),
+        "softmin" => a.softmin(case.int("dim")),
+        "glu" => a.glu(if case.has("dim") { case.int("dim") } else { -1 }),
+        "rrelu" => a.leaky_relu((case.float_or("lower", 0.125) + case.float_or("upper", 1.0 / 3.0)) / 2.0),
+        "prelu" => a.prelu(&x[1]),
+        "atan2" => a.atan2(&x[1]),
+        "hypot" => a.hypot(&x[1]),
+        "fmod" => a.fmod(&x[1]),
+        "remainder" => a.remainder(&x[1]),
+        "logaddexp" => a.logaddexp(&x[1]),
+        "xlogy" => a.xlogy(&x[1]),
+        "embedding_bag" => {
+            let mode = match case.text("mode") {
+                "sum" => BagMode::Sum,
+                "max" => BagMode::Max,
+                _ => BagMode::Mean,
+            };
+            let options = EmbeddingBag { mode, padding: case.has("padding_idx").then(|| case.size("padding_idx")), weights: None };
+            let offsets = x.get(2).map(|o| o.to_vec::<i64>()).transpose().ok()?.map(|o| o.into_iter().map(|n| n as usize).collect::<Vec<_>>());
+            a.embedding_bag(&x[1], offsets.as_deref(), &options)
+        }
+        _ => return None,
+    })
 }

@@ -27,6 +27,16 @@ pub enum Binary {
     Minimum,
     /// a^b
     Pow,
+    /// The angle of the point (b, a), in -π..=π.
+    Atan2,
+    /// sqrt(a² + b²), without overflow.
+    Hypot,
+    /// a - b trunc(a / b), with a's sign.
+    Fmod,
+    /// a - b floor(a / b), with b's sign.
+    Remainder,
+    /// ln(e^a + e^b), without overflow.
+    LogAddExp,
 }
 
 /// A comparison of two numbers; the result is u8, 1 for true.
@@ -58,6 +68,11 @@ impl Binary {
             Binary::Maximum => "maximum",
             Binary::Minimum => "minimum",
             Binary::Pow => "pow",
+            Binary::Atan2 => "atan2",
+            Binary::Hypot => "hypot",
+            Binary::Fmod => "fmod",
+            Binary::Remainder => "remainder",
+            Binary::LogAddExp => "logaddexp",
         }
     }
 }
@@ -76,7 +91,7 @@ impl Comparison {
     }
 }
 
-/// `op(a, b)` for f32, f64, and i64 (all but div and pow), with broadcasting.
+/// `op(a, b)` for f32, f64, and i64 (add, sub, mul, maximum and minimum), with broadcasting.
 ///
 /// # Errors
 /// Shapes that do not broadcast; different or other element types.
@@ -102,6 +117,17 @@ fn floats<T: Float>(op: Binary, a: &Array, b: &Array, out: &mut Array) -> Result
         Binary::Maximum => pairs(a, b, out, |x: T, y: T| if x > y || x.is_nan() { x } else { y }),
         Binary::Minimum => pairs(a, b, out, |x: T, y: T| if x < y || x.is_nan() { x } else { y }),
         Binary::Pow => pairs(a, b, out, |x: T, y: T| x.powf(y)),
+        Binary::Atan2 => pairs(a, b, out, |x: T, y: T| x.atan2(y)),
+        Binary::Hypot => pairs(a, b, out, |x: T, y: T| x.hypot(y)),
+        Binary::Fmod => pairs(a, b, out, |x: T, y: T| x % y),
+        Binary::Remainder => pairs(a, b, out, |x: T, y: T| {
+            let rest = x % y;
+            if rest != T::zero() && (rest < T::zero()) != (y < T::zero()) { rest + y } else { rest }
+        }),
+        // Equal infinities have no distance.
+        Binary::LogAddExp => {
+            pairs(a, b, out, |x: T, y: T| if x == y { x + T::from_f64(std::f64::consts::LN_2) } else { x.max(y) + (-(x - y).abs()).exp().ln_1p() })
+        }
     }
 }
 
@@ -112,7 +138,7 @@ fn integers(op: Binary, a: &Array, b: &Array, out: &mut Array) -> Result<()> {
         Binary::Mul => pairs(a, b, out, i64::wrapping_mul),
         Binary::Maximum => pairs(a, b, out, |x: i64, y: i64| x.max(y)),
         Binary::Minimum => pairs(a, b, out, |x: i64, y: i64| x.min(y)),
-        Binary::Div | Binary::Pow => Err(Error::DType { op: op.name(), got: DType::I64, expected: "f32 or f64" }),
+        _ => Err(Error::DType { op: op.name(), got: DType::I64, expected: "f32 or f64" }),
     }
 }
 

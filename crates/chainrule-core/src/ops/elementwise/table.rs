@@ -4,7 +4,8 @@
 //! From a row come the forward kernel, the backward kernel `g f'`, and, for second order, the kernel `h g df'/dv`.
 
 use super::Formula;
-use crate::simd::Real;
+use crate::simd::{Real, special};
+use std::f64::consts::{FRAC_2_SQRT_PI, LN_2, LN_10, PI};
 
 /// Which number the slope of a function is computed from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -115,6 +116,26 @@ fn gelu_parts<R: Real>(x: R) -> (R, R, R) {
     (u.tanh(), k * (a * c(3.0) * x * x + R::one()), k * a * c(6.0) * x)
 }
 
+/// Towards 0, to an integer.
+#[inline(always)]
+fn trunc<R: Real>(x: R) -> R {
+    choose(x < R::zero(), -(-x).floor(), x.floor())
+}
+
+/// The slope of sin(u) / u near 0, where the formula cancels: its series.
+#[inline(always)]
+fn sinc_slope<R: Real>(u: R) -> R {
+    let s = u * u;
+    u * (c::<R>(-1.0 / 3.0) + s * (c::<R>(1.0 / 30.0) + s * (c::<R>(-1.0 / 840.0) + s * (c::<R>(1.0 / 45360.0) - s * c(1.0 / 3_991_680.0)))))
+}
+
+/// The slope of [`sinc_slope`].
+#[inline(always)]
+fn sinc_bend<R: Real>(u: R) -> R {
+    let s = u * u;
+    c::<R>(-1.0 / 3.0) + s * (c::<R>(1.0 / 10.0) + s * (c::<R>(-1.0 / 168.0) + s * (c::<R>(1.0 / 6480.0) - s * c(1.0 / 443_520.0))))
+}
+
 /// PyTorch's slope of hardsigmoid is 1/6 rounded to f32, in f64 too.
 const PYTORCH_SIXTH: f64 = (1.0f32 / 6.0) as f64;
 const SELU_SCALE: f64 = 1.050_700_987_355_480_5;
@@ -194,9 +215,71 @@ functions! {
     /// The cosine
     Cos() "cos" input: |x| x.cos(), |x| -x.sin(), |x| -x.cos();
     /// The error function
-    Erf() "erf" input: |x| x.erf(), |x| c::<R>(std::f64::consts::FRAC_2_SQRT_PI) * (-(x * x)).exp(), |x| c::<R>(-2.0 * std::f64::consts::FRAC_2_SQRT_PI) * x * (-(x * x)).exp();
+    Erf() "erf" input: |x| x.erf(), |x| c::<R>(FRAC_2_SQRT_PI) * (-(x * x)).exp(), |x| c::<R>(-2.0 * FRAC_2_SQRT_PI) * x * (-(x * x)).exp();
     /// x^`exponent`
     Powf(exponent) "powf" input: |x| x.powf(exponent),
         |x| choose(exponent == R::zero(), R::zero(), exponent * x.powf(exponent - R::one())),
         |x| choose(exponent == R::zero() || exponent == R::one(), R::zero(), exponent * (exponent - R::one()) * x.powf(exponent - c(2.0)));
+    /// The tangent
+    Tan() "tan" output: |x| x.each(f32::tan, f64::tan), |y| y.mul_add(y, R::one()), |y| c::<R>(2.0) * y;
+    /// The angle whose sine is x
+    Asin() "asin" input: |x| x.each(f32::asin, f64::asin), |x| R::one() / (R::one() - x * x).sqrt(), |x| { let s = R::one() - x * x; x / (s * s.sqrt()) };
+    /// The angle whose cosine is x
+    Acos() "acos" input: |x| x.each(f32::acos, f64::acos), |x| -R::one() / (R::one() - x * x).sqrt(), |x| { let s = R::one() - x * x; -x / (s * s.sqrt()) };
+    /// The angle whose tangent is x
+    Atan() "atan" input: |x| x.each(f32::atan, f64::atan), |x| R::one() / (R::one() + x * x), |x| { let s = R::one() + x * x; c::<R>(-2.0) * x / (s * s) };
+    /// (e^x - e^-x) / 2
+    Sinh() "sinh" input: |x| x.each(f32::sinh, f64::sinh), |x| x.each(f32::cosh, f64::cosh), |x| x.each(f32::sinh, f64::sinh);
+    /// (e^x + e^-x) / 2
+    Cosh() "cosh" input: |x| x.each(f32::cosh, f64::cosh), |x| x.each(f32::sinh, f64::sinh), |x| x.each(f32::cosh, f64::cosh);
+    /// The number whose sinh is x
+    Asinh() "asinh" input: |x| x.each(f32::asinh, f64::asinh), |x| R::one() / (R::one() + x * x).sqrt(), |x| { let s = R::one() + x * x; -x / (s * s.sqrt()) };
+    /// The number of at least 0 whose cosh is x
+    Acosh() "acosh" input: |x| x.each(f32::acosh, f64::acosh), |x| R::one() / (x * x - R::one()).sqrt(), |x| { let s = x * x - R::one(); -x / (s * s.sqrt()) };
+    /// The number whose tanh is x
+    Atanh() "atanh" input: |x| x.each(f32::atanh, f64::atanh), |x| R::one() / (R::one() - x * x), |x| { let s = R::one() - x * x; c::<R>(2.0) * x / (s * s) };
+    /// 2^x
+    Exp2() "exp2" output: |x| x.each(f32::exp2, f64::exp2), |y| y * c(LN_2), |_y| c(LN_2);
+    /// The logarithm to base 2
+    Log2() "log2" input: |x| x.each(f32::log2, f64::log2), |x| R::one() / (x * c(LN_2)), |x| -R::one() / (x * x * c(LN_2));
+    /// The logarithm to base 10
+    Log10() "log10" input: |x| x.each(f32::log10, f64::log10), |x| R::one() / (x * c(LN_10)), |x| -R::one() / (x * x * c(LN_10));
+    /// The smallest integer not below x
+    Ceil() "ceil" input: |x| -(-x).floor(), |_x| R::zero(), |_x| R::zero();
+    /// x without what stands behind the point
+    Trunc() "trunc" input: |x| trunc(x), |_x| R::zero(), |_x| R::zero();
+    /// What stands behind the point, with x's sign
+    Frac() "frac" input: |x| x - trunc(x), |_x| R::one(), |_x| R::zero();
+    /// 1 - erf x
+    Erfc() "erfc" input: |x| x.each(|x| special::erfc(x as f64) as f32, special::erfc), |x| c::<R>(-FRAC_2_SQRT_PI) * (-(x * x)).exp(), |x| c::<R>(2.0 * FRAC_2_SQRT_PI) * x * (-(x * x)).exp();
+    /// The number whose erf is x
+    Erfinv() "erfinv" output: |x| x.each(|x| special::erfinv(x as f64) as f32, special::erfinv), |y| (y * y).exp() / c(FRAC_2_SQRT_PI), |y| c::<R>(2.0) * y * (y * y).exp() / c(FRAC_2_SQRT_PI);
+    /// ln |Γ(x)|
+    Lgamma() "lgamma" input: |x| x.each(|x| special::lgamma(x as f64) as f32, special::lgamma), |x| x.each(|x| special::digamma(x as f64) as f32, special::digamma), |x| x.each(|x| special::trigamma(x as f64) as f32, special::trigamma);
+    /// The derivative of ln Γ
+    Digamma() "digamma" input: |x| x.each(|x| special::digamma(x as f64) as f32, special::digamma), |x| x.each(|x| special::trigamma(x as f64) as f32, special::trigamma), |x| x.each(|x| special::tetragamma(x as f64) as f32, special::tetragamma);
+    /// ln(x / (1 - x)); with `eps` above 0, x is held within `eps` and 1 - `eps`
+    Logit(eps) "logit" input: |x| { let z = choose(eps > R::zero(), Real::min(Real::max(x, eps), R::one() - eps), x); (z / (R::one() - z)).ln() },
+        |x| choose(eps > R::zero() && (x < eps || x > R::one() - eps), R::zero(), R::one() / (x * (R::one() - x))),
+        |x| { let s = x * (R::one() - x); choose(eps > R::zero() && (x < eps || x > R::one() - eps), R::zero(), (c::<R>(2.0) * x - R::one()) / (s * s)) };
+    /// sin(πx) / (πx), and 1 at 0
+    Sinc() "sinc" input: |x| { let u = c::<R>(PI) * x; choose(u == R::zero(), R::one(), u.sin() / u) },
+        |x| { let u = c::<R>(PI) * x; c::<R>(PI) * choose(u.abs() < c(0.2), sinc_slope(u), (u.cos() - u.sin() / u) / u) },
+        |x| { let u = c::<R>(PI) * x; c::<R>(PI * PI) * choose(u.abs() < c(0.2), sinc_bend(u), ((c::<R>(2.0) / (u * u) - R::one()) * u.sin() - c::<R>(2.0) * u.cos() / u) / u) };
+    /// x above 0, `alpha` (exp(x / `alpha`) - 1) below (Barron 2017)
+    Celu(alpha) "celu" input: |x| choose(x > R::zero(), x, alpha * (x / alpha).exp_m1()), |x| choose(x > R::zero(), R::one(), (x / alpha).exp()), |x| choose(x > R::zero(), R::zero(), (x / alpha).exp() / alpha);
+    /// 0 within `lambda` of 0, x elsewhere
+    Hardshrink(lambda) "hardshrink" input: |x| choose(x.abs() <= lambda, R::zero(), x), |x| choose(x.abs() <= lambda, R::zero(), R::one()), |_x| R::zero();
+    /// x moved by `lambda` towards 0, and 0 within it
+    Softshrink(lambda) "softshrink" input: |x| choose(x > lambda, x - lambda, choose(x < -lambda, x + lambda, x * R::zero())), |x| choose(x.abs() <= lambda, R::zero(), R::one()), |_x| R::zero();
+    /// x - tanh x
+    Tanhshrink() "tanhshrink" input: |x| x - x.tanh(), |x| { let t = x.tanh(); t * t }, |x| { let t = x.tanh(); c::<R>(2.0) * t * (R::one() - t * t) };
+    /// x / (1 + |x|)
+    Softsign() "softsign" input: |x| x / (R::one() + x.abs()), |x| { let s = R::one() + x.abs(); R::one() / (s * s) },
+        |x| { let s = R::one() + x.abs(); choose(x < R::zero(), c(2.0), choose(x > R::zero(), c(-2.0), R::zero())) / (s * s * s) };
+    /// x above `threshold`, `value` elsewhere
+    Threshold(threshold, value) "threshold" input: |x| choose(x <= threshold, value, x), |x| choose(x <= threshold, R::zero(), R::one()), |_x| R::zero();
+    /// x, but for NaN and the two infinities
+    NanToNum(nan, highest, lowest) "nan_to_num" input: |x| choose(x.is_nan(), nan, choose(x == c(f64::INFINITY), highest, choose(x == c(f64::NEG_INFINITY), lowest, x))),
+        |x| choose(x.abs() < c(f64::INFINITY), R::one(), R::zero()), |_x| R::zero();
 }
