@@ -32,47 +32,92 @@ impl Tensor {
     }
 
     /// The numbers.
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// assert_eq!(Tensor::ones(&[2], DType::F32)?.array().to_vec::<f32>()?, [1.0, 1.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     #[inline]
     pub fn array(&self) -> &Array {
         &self.array
     }
     /// The numbers, without the place on a tape.
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// assert_eq!(Tensor::ones(&[2], DType::F32)?.into_array().dims(), [2]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     #[inline]
     pub fn into_array(self) -> Array {
         self.array
     }
     /// The extents, outermost first.
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// assert_eq!(*Tensor::zeros(&[2, 3], DType::F32)?.shape(), [2, 3]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     #[inline]
     pub fn shape(&self) -> &Shape {
         self.array.shape()
     }
     /// The extents as a slice.
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros(&[2, 3], DType::F32)?.dims(), [2, 3]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     #[inline]
     pub fn dims(&self) -> &[usize] {
         self.array.dims()
     }
     /// The number of dimensions.
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros(&[2, 3], DType::F32)?.rank(), 2);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     #[inline]
     pub fn rank(&self) -> usize {
         self.array.rank()
     }
     /// The number of elements.
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros(&[2, 3], DType::F32)?.count(), 6);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     #[inline]
     pub fn count(&self) -> usize {
         self.array.count()
     }
     /// The element type.
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// assert_eq!(Tensor::zeros(&[2, 3], DType::F32)?.dtype(), DType::F32);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     #[inline]
     pub fn dtype(&self) -> DType {
         self.array.dtype()
     }
     /// Where the numbers stand.
+    /// ```
+    /// # use chainrule_autograd::{DType, Device, Tensor};
+    /// assert_eq!(Tensor::zeros(&[2], DType::F32)?.device(), Device::Cpu);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     #[inline]
     pub fn device(&self) -> Device {
         self.array.device()
     }
 
     /// The numbers in row-major order.
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// assert_eq!(Tensor::ones(&[2], DType::F64)?.to_vec::<f64>()?, [1.0, 1.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Another element type than `T`.
@@ -81,6 +126,11 @@ impl Tensor {
     }
 
     /// The only number of a tensor of one element.
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// assert_eq!(Tensor::from_slice(&[2f32, 3.0], &[2])?.sum()?.item()?, 5.0);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// More or fewer elements than one.
@@ -89,18 +139,36 @@ impl Tensor {
     }
 
     /// Whether operations on this tensor go to a tape.
+    /// ```
+    /// # use chainrule_autograd::{DType, Rng, Tape, Tensor};
+    /// let (x, tape) = (Tensor::ones(&[2], DType::F32)?, Tape::inference(&mut Rng::seeded(0)));
+    /// assert!(!x.is_on_tape() && tape.input(&x).is_on_tape());
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     #[inline]
     pub fn is_on_tape(&self) -> bool {
         matches!(self.place, Place::On { .. })
     }
 
     /// Whether it is on a tape in training mode: dropout drops, batch norm uses the statistics of the batch.
+    /// ```
+    /// # use chainrule_autograd::{DType, Rng, Tape, Tensor};
+    /// let tape = Tape::training(&mut Rng::seeded(0));
+    /// assert!(tape.input(Tensor::ones(&[2], DType::F32)?).is_training());
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     #[inline]
     pub fn is_training(&self) -> bool {
         matches!(self.place, Place::On { training: true, .. })
     }
 
     /// Whether a gradient will flow to or through this tensor.
+    /// ```
+    /// # use chainrule_autograd::{DType, Rng, Tape, Tensor};
+    /// let (x, tape) = (Tensor::ones(&[2], DType::F32)?, Tape::training(&mut Rng::seeded(0)));
+    /// assert!(tape.watch(&x).needs_gradient() && !tape.input(&x).needs_gradient());
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     #[inline]
     pub fn needs_gradient(&self) -> bool {
         self.node().is_some()
@@ -130,6 +198,14 @@ impl Tensor {
     }
 
     /// The same numbers as a constant: on the same tape in the same mode, but no gradient flows further back (PyTorch's `detach`).
+    /// ```
+    /// # use chainrule_autograd::{Rng, Tape, Tensor};
+    /// let tape = Tape::training(&mut Rng::seeded(0));
+    /// let x = tape.watch(Tensor::from_slice(&[3f64], &[1])?);
+    /// let y = x.mul(&x.detach())?.sum()?; // the second factor is a constant
+    /// assert_eq!(y.backward()?.wrt(&x).unwrap().to_vec::<f64>()?, [3.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     pub fn detach(&self) -> Tensor {
         match &self.place {
             Place::On { recorder, training, .. } => Tensor::on(self.array.clone(), recorder, None, *training),
@@ -163,6 +239,14 @@ impl Tensor {
 
     /// A model's parameter where this tensor stands: on a tape a leaf (a constant when not `trainable`), off the tape a value that remembers whether it was trainable.
     /// What [`Tape::bind`](crate::Tape::bind) put in the parameter's place comes instead of `value`.
+    /// ```
+    /// # use chainrule_autograd::{ParamId, Rng, Tape, Tensor};
+    /// let (tape, weight) = (Tape::training(&mut Rng::seeded(0)), Tensor::from_slice(&[3f64], &[1])?);
+    /// let (x, id) = (tape.input(Tensor::from_slice(&[2f64], &[1])?), ParamId::fresh());
+    /// let y = x.mul(&x.parameter(id, weight.array(), true)?)?.sum()?;
+    /// assert_eq!(y.backward()?.get(id).unwrap().to_vec::<f64>()?, [2.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// The parameter was read with another value on this tape.
@@ -174,6 +258,14 @@ impl Tensor {
     }
 
     /// Leaves an update of a model's buffer on the tape, for the optimizer to apply; nothing where this tensor is not in training mode.
+    /// ```
+    /// # use chainrule_autograd::{ParamId, Rng, Tape, Tensor, Update};
+    /// let (tape, id) = (Tape::training(&mut Rng::seeded(0)), ParamId::fresh());
+    /// let x = tape.watch(Tensor::from_slice(&[2f64], &[1])?);
+    /// x.update_buffer(id, Update::new(0.9, x.array().clone()))?;
+    /// assert_eq!(x.sum()?.backward()?.updates().count(), 1);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// An earlier update of the same buffer on this tape has another shape or element type.
@@ -186,11 +278,27 @@ impl Tensor {
 
     /// The next random stream of this tensor's tape; `None` off the tape.
     /// The n-th request of a tape gets its n-th stream, whether or not anything is recorded, so freezing a layer changes no random number.
+    /// ```
+    /// # use chainrule_autograd::{DType, Rng, Tape, Tensor};
+    /// let (x, tape) = (Tensor::ones(&[2], DType::F32)?, Tape::training(&mut Rng::seeded(0)));
+    /// let x_on_tape = tape.input(&x);
+    /// assert_ne!(x_on_tape.random_stream(), x_on_tape.random_stream());
+    /// assert_eq!(x.random_stream(), None);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     pub fn random_stream(&self) -> Option<u64> {
         self.recorder().map(|r| r.stream())
     }
 
     /// The gradients of this scalar by all parameters and watched tensors it depends on. Releases the recording: the tape is spent afterwards, and operations on it are constants.
+    /// ```
+    /// # use chainrule_autograd::{Rng, Tape, Tensor};
+    /// let tape = Tape::training(&mut Rng::seeded(0));
+    /// let x = tape.watch(Tensor::from_slice(&[1f64, 2.0], &[2])?);
+    /// let gradients = x.square()?.sum()?.backward()?;
+    /// assert_eq!(gradients.wrt(&x).unwrap().to_vec::<f64>()?, [2.0, 4.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Not a scalar; not on a tape, or a spent one; nothing to differentiate by; an operation without a derivative.
@@ -199,6 +307,15 @@ impl Tensor {
     }
 
     /// The same, but the recording stays, for another pass over it.
+    /// ```
+    /// # use chainrule_autograd::{Rng, Tape, Tensor};
+    /// let tape = Tape::training(&mut Rng::seeded(0));
+    /// let x = tape.watch(Tensor::from_slice(&[1f64, 2.0], &[2])?);
+    /// let y = x.square()?.sum()?;
+    /// let (first, second) = (y.backward_keeping()?, y.backward()?);
+    /// assert_eq!(first.wrt(&x).unwrap().to_vec::<f64>()?, second.wrt(&x).unwrap().to_vec::<f64>()?);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`backward`](Tensor::backward).

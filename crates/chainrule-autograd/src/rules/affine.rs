@@ -22,6 +22,11 @@ impl Tensor {
     }
 
     /// `x + k`
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// assert_eq!(Tensor::from_slice(&[1f32, 2.0], &[2])?.add_scalar(3.0)?.to_vec::<f32>()?, [4.0, 5.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// An element type other than f32 and f64.
@@ -30,6 +35,11 @@ impl Tensor {
     }
 
     /// `x · k`
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// assert_eq!(Tensor::from_slice(&[1f32, 2.0], &[2])?.mul_scalar(3.0)?.to_vec::<f32>()?, [3.0, 6.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// An element type other than f32 and f64.
@@ -38,6 +48,11 @@ impl Tensor {
     }
 
     /// `-x`
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// assert_eq!(Tensor::from_slice(&[1f32, -2.0], &[2])?.neg()?.to_vec::<f32>()?, [-1.0, 2.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// An element type other than f32 and f64.
@@ -46,6 +61,11 @@ impl Tensor {
     }
 
     /// The elements converted: floats are rounded to the nearest, integers from floats are cut toward zero and saturate (PyTorch's `to`). Integers carry no gradient.
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// assert_eq!(Tensor::from_slice(&[1.7f32, -1.7], &[2])?.cast(DType::I64)?.to_vec::<i64>()?, [1, -1]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// No memory.

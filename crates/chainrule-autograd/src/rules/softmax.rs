@@ -27,6 +27,12 @@ impl Tensor {
     }
 
     /// `x - ln sum exp(x)` along `axis`, without overflow (PyTorch's `log_softmax`).
+    /// ```
+    /// # use chainrule_autograd::{DType, Tensor};
+    /// let y = Tensor::zeros(&[2], DType::F64)?.log_softmax(0)?;
+    /// assert_eq!(y.to_vec::<f64>()?, [-(2f64.ln()); 2]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`softmax`](Tensor::softmax).

@@ -39,8 +39,8 @@ impl Places {
         self.indices.count().checked_div(self.row).unwrap_or(0)
     }
 
-    /// The positions in the array that the indices of row `row` name, in order.
-    fn of_row(&self, row: usize) -> impl Iterator<Item = usize> + '_ {
+    /// Calls `body(position in the array, place in the row)` for the indices of row `row`, in order.
+    fn for_row(&self, row: usize, mut body: impl FnMut(usize, usize)) {
         let last = self.indices.rank() - 1;
         let (mut rest, mut base) = (row, 0);
         for i in (0..last).rev() {
@@ -50,9 +50,13 @@ impl Places {
             }
             rest /= extent;
         }
-        let (step, stride) = (if self.axis == last { 0 } else { 1 }, self.strides[self.axis] as usize);
-        let indices = &self.indices.slice::<i64>()[row * self.row..(row + 1) * self.row];
-        indices.iter().enumerate().map(move |(k, &index)| base + k * step + index as usize * stride)
+        let indices = self.indices.slice::<i64>()[row * self.row..(row + 1) * self.row].iter().enumerate();
+        if self.axis == last {
+            indices.for_each(|(k, &index)| body(base + index as usize, k));
+        } else {
+            let stride = self.strides[self.axis] as usize;
+            indices.for_each(|(k, &index)| body(base + k + index as usize * stride, k));
+        }
     }
 }
 
@@ -71,7 +75,7 @@ pub fn gather(x: &Array, axis: isize, indices: &Array) -> Result<Array> {
             for r in start..end {
                 // SAFETY: rows of the output do not overlap.
                 let to = unsafe { target.slice(r * row, (r + 1) * row) };
-                to.iter_mut().zip(places.of_row(r)).for_each(|(to, position)| *to = from[position]);
+                places.for_row(r, |position, k| to[k] = from[position]);
             }
         });
     });
@@ -135,13 +139,22 @@ pub fn scatter(mut base: Array, axis: isize, indices: &Array, source: &Array, jo
     Ok(base)
 }
 
-fn put<T: Element>(base: &mut Array, places: &Places, source: &Array, join: impl Fn(T, T) -> T) {
-    let (from, to) = (source.slice::<T>(), base.slice_mut::<T>());
-    for row in 0..places.rows() {
-        for (position, new) in places.of_row(row).zip(&from[row * places.row..]) {
-            to[position] = join(to[position], *new);
+fn put<T: Element>(base: &mut Array, places: &Places, source: &Array, join: impl Fn(T, T) -> T + Sync) {
+    let (from, row) = (source.slice::<T>(), places.row);
+    let target = Target::new(base.slice_mut::<T>());
+    // Along the last dimension every row of indices has a row of the base for itself. Others may meet, and run in one task.
+    let apart = places.axis + 1 == places.indices.rank();
+    let grain = if apart { parallel::GRAIN / row.max(1) } else { places.rows() };
+    parallel::ranges(places.rows(), grain, |start, end| {
+        for r in start..end {
+            let from = &from[r * row..(r + 1) * row];
+            places.for_row(r, |position, k| {
+                // SAFETY: the position was checked to lie in the base, and no other task has this row.
+                let to = unsafe { &mut target.slice(position, position + 1)[0] };
+                *to = join(*to, from[k]);
+            });
         }
-    }
+    });
 }
 
 /// `out = base; out[i, indices[i, j, k], k] += source[i, j, k]` for `axis` 1 (PyTorch's `scatter_add`); undoes [`gather`]. In place when nothing else holds `base`.
@@ -218,6 +231,8 @@ mod tests {
     #[test]
     fn threads_change_nothing() {
         let (x, i) = (noise(&[500, 130], 2, DType::F32), indices(&[500, 99], 130));
+        let source = x.narrow(1, 0, 99).unwrap();
         assert_same_bits("gather", || vec![gather(&x, 1, &i).unwrap()]);
+        assert_same_bits("scatter", || vec![scatter_add(x.clone(), 1, &i, &source).unwrap(), scatter_add(x.clone(), 0, &i, &source).unwrap()]);
     }
 }

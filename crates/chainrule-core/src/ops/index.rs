@@ -9,6 +9,7 @@ use crate::float::with_float;
 use crate::ops::same_dtype;
 use crate::parallel::{self, Target};
 use crate::shape::Shape;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The indices as positions below `extent`.
 pub(crate) fn positions(op: &'static str, indices: &Array, extent: usize) -> Result<Array> {
@@ -16,10 +17,19 @@ pub(crate) fn positions(op: &'static str, indices: &Array, extent: usize) -> Res
         return Err(Error::DType { op, got: indices.dtype(), expected: "i64 indices" });
     }
     let indices = indices.contiguous()?;
-    match indices.slice::<i64>().iter().enumerate().find(|(_, i)| **i < 0 || **i >= extent as i64) {
-        Some((at, bad)) => Err(Error::value(op, format!("index {bad} (position {at}) is outside 0..{extent}"))),
-        None => Ok(indices),
+    let (numbers, n) = (indices.slice::<i64>(), extent as u64);
+    let good = AtomicBool::new(true);
+    parallel::ranges(numbers.len(), parallel::GRAIN, |start, end| {
+        // Without a way out, so that it is done in registers; negative numbers are large ones here.
+        if !numbers[start..end].iter().fold(true, |good, &i| good & ((i as u64) < n)) {
+            good.store(false, Ordering::Relaxed);
+        }
+    });
+    if good.into_inner() {
+        return Ok(indices);
     }
+    let (at, bad) = numbers.iter().enumerate().find(|(_, i)| (**i as u64) >= n).unwrap_or((0, &0));
+    Err(Error::value(op, format!("index {bad} (position {at}) is outside 0..{extent}")))
 }
 
 /// The product of the extents before and after `axis`.

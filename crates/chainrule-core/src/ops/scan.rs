@@ -111,12 +111,13 @@ pub fn cummin(x: &Array, axis: isize) -> Result<(Array, Array)> {
 fn running_extreme<T: Element>(op: &'static str, x: &Array, axis: isize, as_good: impl Fn(T, T) -> bool + Sync) -> Result<(Array, Array)> {
     let at = x.shape().axis(op, axis)?;
     lines::map_with_places(x, at, x.dims()[at], |line: &[T], values, places| {
-        let mut best = 0;
-        for (k, number) in line.iter().enumerate() {
-            if number != number || as_good(*number, line[best]) {
-                best = k;
+        let Some(&(mut best)) = line.first() else { return };
+        let mut place = 0;
+        for (((number, k), value), to) in line.iter().zip(0..).zip(values).zip(places) {
+            if number != number || as_good(*number, best) {
+                (best, place) = (*number, k);
             }
-            (values[k], places[k]) = (line[best], best as i64);
+            (*value, *to) = (best, place);
         }
     })
 }
