@@ -79,6 +79,14 @@ pub enum Error {
     /// A saved state that does not fit.
     #[error("load_state: {0}")]
     State(String),
+    /// A model that an average cannot follow.
+    #[error("average: \"{path}\" {message}")]
+    Average {
+        /// The parameter or buffer.
+        path: String,
+        /// What it got, what it expected.
+        message: String,
+    },
     /// No memory, or an error of the rule, at this parameter or buffer.
     #[error("step: \"{path}\": {source}")]
     At {

@@ -18,10 +18,31 @@
 //! assert!(model[0].value.to_vec::<f32>()?.iter().all(|w| (w - 1.0).abs() < 1e-3));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+//!
+//! A batch that is too large for memory is taken in parts: their gradients add up, buffer updates are composed in order.
+//! ```
+//! # use chainrule_autograd::{DType, Gradients, Rng, Tape, Tensor};
+//! # use chainrule_nn::{Layer, Linear};
+//! # use chainrule_optim::Adam;
+//! # let mut rng = Rng::seeded(0);
+//! # let mut model = Linear::new(2, 1, &mut rng)?;
+//! # let (mut adam, batch) = (Adam::new(0.1), Tensor::ones(&[12, 2], DType::F32)?);
+//! let mut sum = Gradients::default();
+//! for part in batch.chunk(4, 0)? {
+//!     let tape = Tape::training(&mut rng);
+//!     let loss = model.forward(&tape.input(part))?.square()?.mean()?;
+//!     sum = sum.add(loss.backward()?)?;
+//! }
+//! adam.step(&mut model, &sum.scale(1.0 / 4.0)?)?; // the mean over the parts
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![forbid(unsafe_code)]
 
+mod average;
 mod error;
 mod group;
+mod lbfgs;
+mod loss_scale;
 mod optimize;
 mod optimizer;
 mod plateau;
@@ -31,13 +52,19 @@ mod schedule;
 mod state;
 mod step;
 
+pub use average::{AveragedModel, update_batch_norm};
 pub use error::{Error, Result};
 pub use group::Group;
+pub use lbfgs::{Lbfgs, LbfgsReport};
+pub use loss_scale::LossScale;
 pub use optimize::Optimize;
 pub use optimizer::Optimizer;
 pub use plateau::Plateau;
 pub use rule::{Rule, Step};
-pub use rules::{Adam, AdamRule, AdamW, AdamWRule, Sgd, SgdRule};
+pub use rules::{
+    Adadelta, AdadeltaRule, Adafactor, AdafactorRule, Adagrad, AdagradRule, Adam, AdamRule, AdamW, AdamWRule, Adamax, AdamaxRule, Asgd, AsgdRule, Lamb,
+    LambRule, Lion, LionRule, NAdam, NAdamRule, RAdam, RAdamRule, RmsProp, RmsPropRule, Rprop, RpropRule, Sgd, SgdRule,
+};
 pub use schedule::{OneCycle, Schedule};
 pub use state::{ParameterState, State};
 pub use step::StepReport;

@@ -22,6 +22,7 @@ pub struct Plateau {
     absolute: bool,
     cooldown: u64,
     floor: f64,
+    least_change: f64,
     best: f64,
     without_improvement: u64,
     cooling: u64,
@@ -39,6 +40,7 @@ impl Plateau {
             absolute: false,
             cooldown: 0,
             floor: 0.0,
+            least_change: 0.0,
             best: f64::INFINITY,
             without_improvement: 0,
             cooling: 0,
@@ -70,10 +72,17 @@ impl Plateau {
         self.cooldown = observations;
         self
     }
-    /// What the factor does not fall below.
+    /// What the factor does not fall below. PyTorch's `min_lr` is this times the learning rate.
     #[must_use]
     pub fn floor(mut self, factor: f64) -> Plateau {
         self.floor = factor;
+        self
+    }
+
+    /// A reduction by no more than this is left out: 0 unless set. PyTorch's `eps` is a difference of learning rates, 1e-8 there.
+    #[must_use]
+    pub fn least_change(mut self, difference: f64) -> Plateau {
+        self.least_change = difference;
         self
     }
 
@@ -91,7 +100,10 @@ impl Plateau {
             self.without_improvement = 0;
         }
         if self.without_improvement > self.patience {
-            self.factor = (self.factor * self.multiply).max(self.floor).min(self.factor);
+            let lower = (self.factor * self.multiply).max(self.floor);
+            if self.factor - lower > self.least_change {
+                self.factor = lower;
+            }
             (self.cooling, self.without_improvement) = (self.cooldown, 0);
         }
         self.factor
@@ -135,6 +147,7 @@ mod tests {
         assert_eq!(run(accuracy, &[0.5, 0.55, 0.7, 0.75, 0.79]), [1.0, 1.0, 1.0, 1.0, 0.5]);
         assert_eq!(run(Plateau::new(0.5, 0).cooldown(2), &[1.0, 1.0, 1.0, 1.0, 1.0, 1.0]), [1.0, 0.5, 0.5, 0.5, 0.25, 0.25]);
         assert_eq!(run(Plateau::new(0.1, 0).floor(0.05), &[1.0, f64::NAN, 1.0, 1.0]), [1.0, 0.1, 0.05, 0.05]);
+        assert_eq!(run(Plateau::new(0.5, 0).least_change(0.3), &[1.0, 1.0, 1.0]), [1.0, 0.5, 0.5]);
         assert_eq!(run(Plateau::new(0.5, 0).threshold(0.5), &[1.0, 0.6, 0.4]), [1.0, 0.5, 0.5]);
     }
 

@@ -1,5 +1,6 @@
 //! [`Rule`]: what distinguishes one optimizer from another.
 
+use chainrule_core::ops::update::Gradient;
 use chainrule_core::{Array, Result};
 use std::fmt::Debug;
 
@@ -16,46 +17,74 @@ pub struct Step {
     pub gradient_scale: f64,
 }
 
+impl Step {
+    /// The gradient for a formula: `scale · g`.
+    pub fn gradient<'a>(&self, numbers: &'a Array) -> Gradient<'a> {
+        Gradient { numbers, scale: self.gradient_scale, decay: 0.0 }
+    }
+
+    /// The gradient with that of an L2 penalty: `scale · g + decay · p`.
+    pub fn penalised<'a>(&self, numbers: &'a Array) -> Gradient<'a> {
+        Gradient { decay: self.weight_decay, ..self.gradient(numbers) }
+    }
+
+    /// What decoupled weight decay leaves of a parameter: `1 - lr · decay` (Loshchilov and Hutter, 2019, arXiv:1711.05101).
+    pub fn shrink(&self) -> f64 {
+        1.0 - self.learning_rate * self.weight_decay
+    }
+
+    /// `1 - beta^t`: by this a running mean that began at 0 is too small.
+    pub fn correction(&self, beta: f64) -> f64 {
+        1.0 - beta.powf(self.number as f64)
+    }
+}
+
 /// An optimizer's hyper-parameters, the arrays it keeps for each parameter, and its formula.
+///
+/// A [`Formula`](chainrule_core::ops::update::Formula) is written for one number and runs vectorised over all.
 /// ```
-/// use chainrule_core::{Array, DType, Element, Result};
+/// use chainrule_core::ops::update::{Formula, Real, update};
+/// use chainrule_core::{Array, Result};
 /// use chainrule_optim::{Optimizer, Rule, Step};
 ///
-/// /// p <- p - lr sign(g)
+/// /// `b = keep · b + g`, `p -= lr · b`
 /// #[derive(Clone, Debug)]
-/// struct SignDescent;
+/// struct HeavyBall { keep: f64 }
 ///
-/// fn descend<T: Element>(step: &Step, value: &mut [T], gradient: &[T]) {
-///     for (p, g) in value.iter_mut().zip(gradient) {
-///         let g = step.gradient_scale * g.to_f64();
-///         *p = T::from_f64(p.to_f64() - if g == 0.0 { 0.0 } else { step.learning_rate * g.signum() });
+/// #[derive(Clone, Copy)]
+/// struct Formulated { keep: f64, step: f64 }
+///
+/// impl Formula<1> for Formulated {
+///     #[inline(always)]
+///     fn next<R: Real>(self, p: R, g: R, [b]: [R; 1]) -> (R, [R; 1]) {
+///         let b = b * R::of(self.keep) + g;
+///         (p + b * R::of(self.step), [b])
 ///     }
 /// }
 ///
-/// impl Rule for SignDescent {
-///     const NAME: &'static str = "sign_descent";
-///     fn apply(&self, step: &Step, value: &mut Array, gradient: &Array, _state: &mut [Array]) -> Result<()> {
-///         match value.dtype() {
-///             DType::F64 => descend::<f64>(step, value.as_mut_slice()?, gradient.as_slice()?),
-///             _ => descend::<f32>(step, value.as_mut_slice()?, gradient.as_slice()?),
-///         }
-///         Ok(())
+/// impl Rule for HeavyBall {
+///     const NAME: &'static str = "heavy_ball";
+///     fn slots(&self, _: &Array) -> &'static [&'static str] {
+///         &["momentum_buffer"]
+///     }
+///     fn apply(&self, step: &Step, value: &mut Array, gradient: &Array, state: &mut [Array]) -> Result<()> {
+///         update(Self::NAME, value, step.penalised(gradient), state, Formulated { keep: self.keep, step: -step.learning_rate })
 ///     }
 /// }
-/// let optimizer = Optimizer::from_rule(SignDescent, 1e-3).clip_norm(1.0);
+/// let optimizer = Optimizer::from_rule(HeavyBall { keep: 0.9 }, 1e-3).clip_norm(1.0);
 /// assert_eq!(optimizer.learning_rate(), 1e-3);
-/// # Ok::<(), chainrule_core::Error>(())
 /// ```
 pub trait Rule: Clone + Debug + Send + Sync + 'static {
     /// Its name in messages and saved states.
     const NAME: &'static str;
 
-    /// The names of the arrays kept for a parameter, in the order in which [`apply`](Rule::apply) gets them.
-    fn slots(&self) -> &'static [&'static str] {
+    /// The names of the arrays kept for a parameter of this shape, in the order in which [`apply`](Rule::apply) gets them.
+    fn slots(&self, value: &Array) -> &'static [&'static str] {
+        let _ = value;
         &[]
     }
 
-    /// What a slot holds before the parameter's first step: zeros of its shape, unless the rule says otherwise.
+    /// What a slot holds before the parameter's first step: zeros of its shape, unless the rule says otherwise. The slot keeps the shape and element type that it is given here.
     ///
     /// # Errors
     /// No memory.
@@ -72,7 +101,7 @@ pub trait Rule: Clone + Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Writes the parameter's new value and state. All arrays are f32 or all f64, those to be written are dense and held by nobody else, and `gradient` is dense and of the value's shape.
+    /// Writes the parameter's new value and state. Value and gradient are both f32 or both f64; what is to be written is dense and held by nobody else, and `gradient` is dense and of the value's shape.
     ///
     /// # Errors
     /// None, best of all: parameters before this one are written already. Keep what needs memory in a slot, and refuse hyper-parameters in [`check`](Rule::check).

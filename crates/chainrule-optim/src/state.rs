@@ -101,7 +101,7 @@ impl<R: Rule> Optimizer<R> {
 }
 
 fn restore<R: Rule>(path: &str, rule: &R, value: &Array, saved: &ParameterState) -> Result<Slots> {
-    let names = rule.slots();
+    let names = rule.slots(value);
     if let Some(other) = saved.arrays.keys().find(|name| !names.contains(&name.as_str())) {
         return Err(Error::State(format!("\"{path}\" has \"{other}\", expected {names:?} (has a hyper-parameter changed?)")));
     }

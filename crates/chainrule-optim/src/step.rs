@@ -250,7 +250,7 @@ impl<R: Rule> Prepare<'_, R> {
         let rule = &self.groups[planned.class].rule;
         own(&mut param.value)?;
         match self.slots.get_mut(&param.id) {
-            Some(slots) if slots.names == rule.slots() => slots.arrays.iter_mut().try_for_each(own)?,
+            Some(slots) if slots.names == rule.slots(&param.value) => slots.arrays.iter_mut().try_for_each(own)?,
             existing => planned.fresh = Some(begin(rule, &param.value, existing.as_deref())?),
         }
         planned.ready = true;
@@ -268,7 +268,7 @@ impl<R: Rule> VisitorMut for Prepare<'_, R> {
 
 /// The state of a parameter under this rule; what the slots of before hold stays.
 fn begin<R: Rule>(rule: &R, value: &Array, before: Option<&Slots>) -> chainrule_core::Result<Slots> {
-    let names = rule.slots();
+    let names = rule.slots(value);
     let kept = |name: &str| before.and_then(|b| b.names.iter().position(|n| *n == name).map(|i| b.arrays[i].clone()));
     let mut arrays = Vec::with_capacity(names.len());
     for &name in names {
@@ -308,7 +308,7 @@ impl<R: Rule> VisitorMut for Write<'_, R> {
 }
 
 /// Makes the array dense and the only one that holds its numbers.
-fn own(array: &mut Array) -> chainrule_core::Result<()> {
+pub(crate) fn own(array: &mut Array) -> chainrule_core::Result<()> {
     match array.dtype() {
         DType::F32 => array.as_mut_slice::<f32>().map(drop),
         DType::F64 => array.as_mut_slice::<f64>().map(drop),

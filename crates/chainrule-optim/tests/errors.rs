@@ -4,7 +4,7 @@ mod support;
 
 use chainrule_autograd::{Array, DType, Gradients, Rng, Tape, Tensor};
 use chainrule_nn::{Buffer, Module, Param};
-use chainrule_optim::{Adam, AdamW, Optimize, Schedule, Sgd, State};
+use chainrule_optim::{Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Asgd, Lamb, Lion, NAdam, Optimize, RAdam, RmsProp, Rprop, Schedule, Sgd, State};
 use support::{Model, advance, bits, gradients, model, numbers, rules, state_bits};
 
 /// The message of a step that must fail, and that must change nothing.
@@ -114,6 +114,21 @@ fn hyper_parameters_out_of_range() {
         (Box::new(Sgd::new(0.1).nesterov(true)), &["nesterov needs momentum"]),
         (Box::new(Sgd::new(0.1).group("*.bias", |g| g.weight_decay(f64::NAN))), &["weight_decay is NaN"]),
         (Box::new(Sgd::new(0.1).momentum(0.9).group("first.*", |g| g.dampening(2.0))), &["dampening is 2"]),
+        (Box::new(RmsProp::new(0.1).alpha(1.0)), &["rms_prop: alpha is 1", "below 1"]),
+        (Box::new(RmsProp::new(0.1).momentum(f64::NAN)), &["rms_prop: momentum is NaN"]),
+        (Box::new(Adagrad::new(0.1).rate_decay(-1.0)), &["adagrad: rate_decay is -1"]),
+        (Box::new(Adagrad::new(0.1).initial_accumulator(-1.0)), &["initial_accumulator is -1"]),
+        (Box::new(Adadelta::new(1.0).rho(1.5)), &["adadelta: rho is 1.5"]),
+        (Box::new(Adamax::new(0.1).betas(0.9, 2.0)), &["adamax: beta2 is 2"]),
+        (Box::new(NAdam::new(0.1).momentum_decay(-0.1)), &["n_adam: momentum_decay is -0.1"]),
+        (Box::new(RAdam::new(0.1).eps(-1.0)), &["r_adam: eps is -1"]),
+        (Box::new(Lion::new(0.1).betas(1.0, 0.9)), &["lion: beta1 is 1"]),
+        (Box::new(Lamb::new(0.1).eps(-1.0)), &["lamb: eps is -1"]),
+        (Box::new(Asgd::new(0.1).lambda(-1.0)), &["asgd: lambda is -1"]),
+        (Box::new(Rprop::new(0.1).etas(1.0, 1.2)), &["rprop: etas are 1 and 1.2"]),
+        (Box::new(Rprop::new(0.1).step_sizes(1.0, 0.1)), &["step_sizes are 1 and 0.1"]),
+        (Box::new(Adafactor::new(0.1).beta2_decay(0.1)), &["adafactor: beta2_decay is 0.1"]),
+        (Box::new(Adafactor::new(0.1).clip(0.5)), &["clip is 0.5", "at least 1"]),
     ];
     for (mut optimizer, parts) in cases {
         assert_says(&refused(&mut *optimizer, &mut model, &gradients), parts);

@@ -10,7 +10,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ("core", &["device dtype", "error", "shape", "parallel", "memory simd", "float layout", "array", "gemm", "convolution", "random", "ops"]),
     ("autograd", &["error", "tensor tape checkpoint pass scan gradients", "record", "create", "rules", "operators gradcheck"]),
     ("nn", &["error", "state"]),
-    ("optim", &["error", "rule", "group", "optimizer", "step", "schedule plateau state optimize", "rules"]),
+    ("optim", &["error", "rule", "group", "optimizer", "step", "schedule plateau state optimize", "rules", "average loss_scale lbfgs"]),
     ("data", &["error", "dataset", "idx", "loader", "mnist"]),
     ("train", &["error", "memory", "metric", "plot progress"]),
 ];

@@ -14,7 +14,7 @@ mod scalar;
 pub(crate) mod special;
 mod vector;
 
-pub(crate) use real::Real;
+pub use real::Real;
 pub(crate) use vector::{Vector, transposed};
 
 use std::sync::atomic::{AtomicU8, Ordering};

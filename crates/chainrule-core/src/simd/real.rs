@@ -5,42 +5,58 @@
 use super::math;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
-/// A number in an elementwise formula. `select` and comparisons instead of branches keep loops vectorisable.
-pub(crate) trait Real:
-    Copy + PartialOrd + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
-{
+/// A number in an elementwise formula: f32, fused or not as the CPU level has it, or f64. Choices between finished values instead of branches keep loops vectorisable.
+pub trait Real: Copy + PartialOrd + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self> {
+    /// The number as arrays hold it.
     type Element: Copy;
+    /// A number of an array.
     fn wrap(x: Self::Element) -> Self;
+    /// The number for an array.
     fn number(self) -> Self::Element;
     /// A constant of a formula.
     fn of(x: f64) -> Self;
     /// `self * b + c`, fused where the level can.
     fn mul_add(self, b: Self, c: Self) -> Self;
+    /// |x|
     fn abs(self) -> Self;
+    /// √x
     fn sqrt(self) -> Self;
+    /// e^x
     fn exp(self) -> Self;
+    /// e^x - 1, exact near 0
     fn exp_m1(self) -> Self;
+    /// The natural logarithm.
     fn ln(self) -> Self;
+    /// ln(1 + x), exact near 0
     fn ln_1p(self) -> Self;
+    /// The hyperbolic tangent.
     fn tanh(self) -> Self;
+    /// The error function.
     fn erf(self) -> Self;
+    /// The sine.
     fn sin(self) -> Self;
+    /// The cosine.
     fn cos(self) -> Self;
+    /// x^exponent
     fn powf(self, exponent: Self) -> Self;
     /// A function that has no vector form, one number at a time.
     fn each(self, single: fn(f32) -> f32, double: fn(f64) -> f64) -> Self;
+    /// The largest integer that is not larger.
     fn floor(self) -> Self;
     /// To the nearest integer, ties to even, as PyTorch's `round`.
     fn round(self) -> Self;
 
+    /// 0
     #[inline(always)]
     fn zero() -> Self {
         Self::of(0.0)
     }
+    /// 1
     #[inline(always)]
     fn one() -> Self {
         Self::of(1.0)
     }
+    /// Whether it is not a number.
     #[inline(always)]
     #[allow(clippy::eq_op)] // the one comparison that vectorises to "unordered"
     fn is_nan(self) -> bool {

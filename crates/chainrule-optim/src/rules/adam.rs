@@ -1,9 +1,10 @@
 //! Adam (Kingma and Ba, 2015, arXiv:1412.6980; PyTorch's `Adam`), with AMSGrad (Reddi et al., 2018, arXiv:1904.09237).
 
+use super::moments::Moments;
 use super::settings;
-use crate::rule::{check_fraction, check_not_negative, wrong_slots};
+use crate::rule::{check_not_negative, wrong_slots};
 use crate::{Optimizer, Rule, Step};
-use chainrule_core::ops::update::{self, adam_update};
+use chainrule_core::ops::update::{Formula, Gradient, Real, update};
 use chainrule_core::{Array, Result};
 
 /// Adam: `g += decay · p`; `m = beta1 · m + (1 - beta1) · g`; `v = beta2 · v + (1 - beta2) · g²`; `p -= lr · m̂ / (√v̂ + eps)`, where `m̂ = m / (1 - beta1^t)` and `v̂ = v / (1 - beta2^t)`.
@@ -48,35 +49,72 @@ settings! { AdamRule {
 impl Rule for AdamRule {
     const NAME: &'static str = "adam";
 
-    fn slots(&self) -> &'static [&'static str] {
+    fn slots(&self, _: &Array) -> &'static [&'static str] {
         if self.amsgrad { &["exp_avg", "exp_avg_sq", "max_exp_avg_sq"] } else { &["exp_avg", "exp_avg_sq"] }
     }
 
     fn check(&self) -> Result<(), String> {
-        check_fraction("beta1", self.beta1)?;
-        check_fraction("beta2", self.beta2)?;
-        check_not_negative("eps", self.eps)
+        self.moments().check().and(check_not_negative("eps", self.eps))
     }
 
     fn apply(&self, step: &Step, value: &mut Array, gradient: &Array, state: &mut [Array]) -> Result<()> {
-        apply(self, false, step, value, gradient, state)
+        self.advance(step, value, step.penalised(gradient), state, 1.0)
     }
 }
 
-/// The step of both Adam and AdamW.
-pub(super) fn apply(rule: &AdamRule, decoupled: bool, step: &Step, value: &mut Array, gradient: &Array, state: &mut [Array]) -> Result<()> {
-    let adam = update::Adam {
-        learning_rate: step.learning_rate,
-        beta1: rule.beta1,
-        beta2: rule.beta2,
-        eps: rule.eps,
-        weight_decay: step.weight_decay,
-        decoupled,
-        step: step.number,
-    };
-    match state {
-        [m, v] => adam_update(value, gradient, m, v, None, &adam, step.gradient_scale),
-        [m, v, maximum] => adam_update(value, gradient, m, v, Some(maximum), &adam, step.gradient_scale),
-        other => Err(wrong_slots("adam", other.len())),
+impl AdamRule {
+    fn moments(&self) -> Moments {
+        Moments { beta1: self.beta1, beta2: self.beta2 }
+    }
+
+    /// The step of both Adam and AdamW, on what `shrink` leaves of the parameter.
+    pub(super) fn advance(&self, step: &Step, value: &mut Array, gradient: Gradient, state: &mut [Array], shrink: f64) -> Result<()> {
+        let formula = Formulated {
+            moments: self.moments(),
+            shrink,
+            step: -step.learning_rate / step.correction(self.beta1),
+            root: 1.0 / step.correction(self.beta2).sqrt(),
+            eps: self.eps,
+        };
+        match state.len() {
+            2 => update::<2, _>(Self::NAME, value, gradient, state, formula),
+            3 => update::<3, _>(Self::NAME, value, gradient, state, formula),
+            other => Err(wrong_slots(Self::NAME, other)),
+        }
+    }
+}
+
+/// The step with its biases corrected: `p = shrink p + step m / (root √v + eps)`.
+#[derive(Clone, Copy)]
+struct Formulated {
+    moments: Moments,
+    shrink: f64,
+    step: f64,
+    root: f64,
+    eps: f64,
+}
+
+impl Formulated {
+    #[inline(always)]
+    fn moved<R: Real>(self, p: R, m: R, v: R) -> R {
+        let divisor = v.sqrt().mul_add(R::of(self.root), R::of(self.eps));
+        R::of(self.step) * m / divisor + p * R::of(self.shrink)
+    }
+}
+
+impl Formula<2> for Formulated {
+    #[inline(always)]
+    fn next<R: Real>(self, p: R, g: R, [m, v]: [R; 2]) -> (R, [R; 2]) {
+        let [m, v] = self.moments.next(g, [m, v]);
+        (self.moved(p, m, v), [m, v])
+    }
+}
+
+impl Formula<3> for Formulated {
+    #[inline(always)]
+    fn next<R: Real>(self, p: R, g: R, [m, v, most]: [R; 3]) -> (R, [R; 3]) {
+        let [m, v] = self.moments.next(g, [m, v]);
+        let most = Real::max(most, v);
+        (self.moved(p, m, most), [m, v, most])
     }
 }

@@ -1,6 +1,6 @@
 //! Adam with decoupled weight decay (Loshchilov and Hutter, 2019, arXiv:1711.05101; PyTorch's `AdamW`).
 
-use super::adam::{self, AdamRule};
+use super::adam::AdamRule;
 use super::settings;
 use crate::{Optimizer, Rule, Step};
 use chainrule_core::{Array, Result};
@@ -43,7 +43,7 @@ settings! { AdamWRule {
 } }
 
 impl AdamWRule {
-    fn moments(&self) -> AdamRule {
+    fn adam(&self) -> AdamRule {
         let &AdamWRule { beta1, beta2, eps, amsgrad } = self;
         AdamRule { beta1, beta2, eps, amsgrad }
     }
@@ -52,15 +52,15 @@ impl AdamWRule {
 impl Rule for AdamWRule {
     const NAME: &'static str = "adam_w";
 
-    fn slots(&self) -> &'static [&'static str] {
-        self.moments().slots()
+    fn slots(&self, value: &Array) -> &'static [&'static str] {
+        self.adam().slots(value)
     }
 
     fn check(&self) -> Result<(), String> {
-        self.moments().check()
+        self.adam().check()
     }
 
     fn apply(&self, step: &Step, value: &mut Array, gradient: &Array, state: &mut [Array]) -> Result<()> {
-        adam::apply(&self.moments(), true, step, value, gradient, state)
+        self.adam().advance(step, value, step.gradient(gradient), state, step.shrink())
     }
 }

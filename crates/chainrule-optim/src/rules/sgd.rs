@@ -1,9 +1,9 @@
 //! Stochastic gradient descent with momentum (Robbins and Monro, 1951; Polyak, 1964; Sutskever et al., 2013; PyTorch's `SGD`).
 
 use super::settings;
-use crate::rule::{check_fraction, check_not_negative, wrong_slots};
+use crate::rule::{check_fraction, check_not_negative};
 use crate::{Optimizer, Rule, Step};
-use chainrule_core::ops::update::{self, sgd_update};
+use chainrule_core::ops::update::{Formula, Real, update};
 use chainrule_core::{Array, Result};
 
 /// Stochastic gradient descent: `g += decay · p`; `b = momentum · b + (1 - dampening) · g`, the first time `b = g`; `p -= lr · b`, or `lr · (g + momentum · b)` with Nesterov's momentum.
@@ -44,7 +44,7 @@ settings! { SgdRule {
 impl Rule for SgdRule {
     const NAME: &'static str = "sgd";
 
-    fn slots(&self) -> &'static [&'static str] {
+    fn slots(&self, _: &Array) -> &'static [&'static str] {
         if self.momentum == 0.0 { &[] } else { &["momentum_buffer"] }
     }
 
@@ -58,18 +58,47 @@ impl Rule for SgdRule {
     }
 
     fn apply(&self, step: &Step, value: &mut Array, gradient: &Array, state: &mut [Array]) -> Result<()> {
-        let buffer = match state {
-            [] => None,
-            [buffer] => Some(buffer),
-            more => return Err(wrong_slots("sgd", more.len())),
+        let (rate, gradient) = (step.learning_rate, step.penalised(gradient));
+        if self.momentum == 0.0 {
+            return update(Self::NAME, value, gradient, state, Plain { step: -rate });
+        }
+        let SgdRule { momentum, dampening, nesterov } = *self;
+        let formula = Momentum {
+            keep: momentum,
+            take: if step.number == 1 { 1.0 } else { 1.0 - dampening },
+            by_gradient: if nesterov { -rate } else { 0.0 },
+            by_buffer: if nesterov { -rate * momentum } else { -rate },
         };
-        let sgd = update::Sgd {
-            learning_rate: step.learning_rate,
-            momentum: self.momentum,
-            dampening: self.dampening,
-            nesterov: self.nesterov,
-            weight_decay: step.weight_decay,
-        };
-        sgd_update(value, gradient, buffer, step.number == 1, &sgd, step.gradient_scale)
+        update(Self::NAME, value, gradient, state, formula)
+    }
+}
+
+/// p += step g
+#[derive(Clone, Copy)]
+struct Plain {
+    step: f64,
+}
+
+impl Formula<0> for Plain {
+    #[inline(always)]
+    fn next<R: Real>(self, p: R, g: R, []: [R; 0]) -> (R, [R; 0]) {
+        (g.mul_add(R::of(self.step), p), [])
+    }
+}
+
+/// b = keep b + take g, p += by_gradient g + by_buffer b
+#[derive(Clone, Copy)]
+struct Momentum {
+    keep: f64,
+    take: f64,
+    by_gradient: f64,
+    by_buffer: f64,
+}
+
+impl Formula<1> for Momentum {
+    #[inline(always)]
+    fn next<R: Real>(self, p: R, g: R, [b]: [R; 1]) -> (R, [R; 1]) {
+        let b = R::of(self.take).mul_add(g, b * R::of(self.keep));
+        (R::of(self.by_gradient).mul_add(g, b * R::of(self.by_buffer)) + p, [b])
     }
 }

@@ -3,7 +3,7 @@
 
 use chainrule_autograd::{Array, DType, Gradients};
 use chainrule_nn::{Buffer, Module, Param, buffers, params};
-use chainrule_optim::{Adam, AdamW, Optimize, Sgd, StepReport};
+use chainrule_optim::{Adadelta, Adafactor, Adagrad, Adam, AdamW, Adamax, Asgd, Lamb, Lion, NAdam, Optimize, RAdam, RmsProp, Rprop, Sgd, StepReport};
 
 /// Every rule, in all its forms.
 pub fn rules(rate: f64) -> Vec<(&'static str, Box<dyn Optimize>)> {
@@ -18,6 +18,23 @@ pub fn rules(rate: f64) -> Vec<(&'static str, Box<dyn Optimize>)> {
         ("adam, amsgrad", Box::new(Adam::new(rate).amsgrad(true))),
         ("adam_w", Box::new(AdamW::new(rate))),
         ("adam_w, amsgrad", Box::new(AdamW::new(rate).amsgrad(true).eps(1e-6))),
+        ("rms_prop", Box::new(RmsProp::new(rate / 2.0))),
+        ("rms_prop, momentum", Box::new(RmsProp::new(rate / 4.0).momentum(0.5).weight_decay(0.01))),
+        ("rms_prop, centred", Box::new(RmsProp::new(rate / 4.0).alpha(0.9).eps(0.01).centered(true))),
+        ("rms_prop, both", Box::new(RmsProp::new(rate / 4.0).alpha(0.9).eps(0.01).centered(true).momentum(0.5))),
+        ("adagrad", Box::new(Adagrad::new(20.0 * rate).initial_accumulator(0.1).rate_decay(1e-4))),
+        ("adadelta", Box::new(Adadelta::new(25.0 * rate).eps(1e-3))),
+        ("adamax", Box::new(Adamax::new(rate))),
+        ("n_adam", Box::new(NAdam::new(rate).weight_decay(0.01))),
+        ("n_adam, decoupled", Box::new(NAdam::new(rate).decoupled(true).momentum_decay(0.01).weight_decay(0.01))),
+        ("r_adam", Box::new(RAdam::new(rate).betas(0.9, 0.99).weight_decay(0.01))),
+        ("r_adam, decoupled", Box::new(RAdam::new(rate).decoupled(true).weight_decay(0.01))),
+        ("lion", Box::new(Lion::new(rate / 10.0).weight_decay(0.01))),
+        ("asgd", Box::new(Asgd::new(rate).start(2.0))),
+        ("rprop", Box::new(Rprop::new(rate))),
+        ("lamb", Box::new(Lamb::new(rate).weight_decay(0.01).clip_norm(1.0))),
+        ("adafactor", Box::new(Adafactor::new(rate))),
+        ("adafactor, decay", Box::new(Adafactor::new(rate).eps1(Some(1e-6)).eps2(0.01).clip(2.0).weight_decay(0.01))),
     ]
 }
 

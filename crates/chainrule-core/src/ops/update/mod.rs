@@ -1,11 +1,13 @@
 //! Optimizer steps on one parameter in place, each in a single pass over memory; and the questions asked of gradients before them.
 //!
-//! `SGD` (PyTorch's `torch.optim.SGD`): `g += wd p; b = mu b + (1 - damping) g` (the first time `b = g`); `p -= lr b`, or `lr (g + mu b)` with Nesterov's momentum.
-//! `Adam` (Kingma and Ba, 2015; PyTorch's `Adam`, `AdamW`): `m += (1 - b1)(g - m); v = b2 v + (1 - b2) g²; p -= lr / (1 - b1^t) · m / (sqrt(v / (1 - b2^t)) + eps)`.
+//! A rule writes its formula once, for one number, as a [`Formula`]; [`update`] runs it over the parameter, its gradient and what the rule keeps beside it, vectorised for every CPU level and split over threads by size.
 
+mod factored;
 mod measure;
 
-pub use measure::{all_finite, sum_of_squares};
+pub use crate::simd::Real;
+pub use factored::{Factored, factored_update};
+pub use measure::{Term, all_finite, sum_of_squares, sum_of_squares_of};
 
 use crate::array::Array;
 use crate::error::{Error, Result};
@@ -13,112 +15,71 @@ use crate::float::Float;
 use crate::float::with_float;
 use crate::ops::{expect_shape, same_dtype};
 use crate::parallel::{self, Target};
-use crate::simd::{Kernel, Real, Simd};
+use crate::simd::{Kernel, Simd};
 
-/// The hyper-parameters of stochastic gradient descent.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sgd {
-    /// The length of a step.
-    pub learning_rate: f64,
-    /// The share of the last step's direction that is kept; 0 for none.
-    pub momentum: f64,
-    /// What momentum takes off the new gradient.
-    pub dampening: f64,
-    /// Whether the step looks ahead along the momentum.
-    pub nesterov: bool,
-    /// The factor of the parameter that is added to its gradient.
-    pub weight_decay: f64,
+/// How one number of a parameter, and the `N` numbers that a rule keeps beside it, change by one number of the gradient.
+///
+/// The fields are the step's constants, worked out once in double precision. `next` must be `#[inline(always)]`, so that it takes on the instructions of the CPU level; where it must choose, `if c { a } else { b }` of finished values keeps the loop vectorised.
+/// ```
+/// use chainrule_core::{Array, DType};
+/// use chainrule_core::ops::update::{Formula, Gradient, Real, update};
+///
+/// /// Heavy ball: `b = keep · b + g`, `p += step · b`
+/// #[derive(Clone, Copy)]
+/// struct HeavyBall { keep: f64, step: f64 }
+///
+/// impl Formula<1> for HeavyBall {
+///     #[inline(always)]
+///     fn next<R: Real>(self, p: R, g: R, [b]: [R; 1]) -> (R, [R; 1]) {
+///         let b = b * R::of(self.keep) + g;
+///         (p + b * R::of(self.step), [b])
+///     }
+/// }
+/// let (mut p, mut state) = (Array::zeros(&[3], DType::F32)?, [Array::ones(&[3], DType::F32)?]);
+/// let gradient = Gradient { numbers: &Array::ones(&[3], DType::F32)?, scale: 1.0, decay: 0.0 };
+/// update("heavy_ball", &mut p, gradient, &mut state, HeavyBall { keep: 0.5, step: -2.0 })?;
+/// assert_eq!(p.to_vec::<f32>()?, [-3.0; 3]);
+/// # Ok::<(), chainrule_core::Error>(())
+/// ```
+pub trait Formula<const N: usize>: Copy + Send + Sync {
+    /// The parameter's new number, and the new numbers beside it.
+    fn next<R: Real>(self, p: R, g: R, state: [R; N]) -> (R, [R; N]);
 }
 
-/// The hyper-parameters of Adam and AdamW.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Adam {
-    /// The length of a step.
-    pub learning_rate: f64,
-    /// The decay of the mean gradient.
-    pub beta1: f64,
-    /// The decay of the mean squared gradient.
-    pub beta2: f64,
-    /// Added to the divisor.
-    pub eps: f64,
-    /// The factor of the parameter that is added to its gradient or, if decoupled, taken off the parameter.
-    pub weight_decay: f64,
-    /// Whether the decay bypasses the moments: AdamW (Loshchilov and Hutter, 2019).
-    pub decoupled: bool,
-    /// The number of this step, from 1 on; it corrects the moments' bias.
-    pub step: u64,
+/// The gradient as a formula sees it: `scale · g + decay · p`.
+#[derive(Clone, Copy, Debug)]
+pub struct Gradient<'a> {
+    /// What the backward pass gave, of the parameter's shape and element type.
+    pub numbers: &'a Array,
+    /// Clipping, and the sign of a climb.
+    pub scale: f64,
+    /// The share of the parameter that an L2 penalty adds.
+    pub decay: f64,
 }
 
-/// A step of SGD with the gradient times `gradient_scale`. With momentum the buffer is needed; the `first` step fills it, whatever it held.
+/// One step of a formula. Nothing is written before all is checked and all memory is there.
 ///
 /// # Errors
-/// Different shapes or element types, or one other than f32 and f64; momentum without a buffer. Nothing is written then.
-pub fn sgd_update(value: &mut Array, gradient: &Array, momentum_buffer: Option<&mut Array>, first: bool, sgd: &Sgd, gradient_scale: f64) -> Result<()> {
-    const OP: &str = "sgd_update";
-    let gradient = matching(OP, "the gradient", value, gradient)?;
-    let Sgd { learning_rate, momentum, dampening, nesterov, weight_decay } = *sgd;
-    with_float!(OP, value.dtype(), T => {
-        if momentum == 0.0 {
-            let step = Plain { scale: gradient_scale, decay: weight_decay, step: -learning_rate };
-            return spread::<T, 0>(value, [], &gradient, |value, [], gradient| T::run(Pass(step, value, [], gradient)));
-        }
-        let Some(buffer) = momentum_buffer else {
-            return Err(Error::value(OP, format!("momentum is {momentum}, and there is no buffer to keep it in")));
-        };
-        matching(OP, "the momentum buffer", value, buffer)?;
-        if first {
-            buffer.as_mut_slice::<T>()?.fill(0.0);
-        }
-        let step = Momentum {
-            scale: gradient_scale,
-            decay: weight_decay,
-            keep: momentum,
-            take: if first { 1.0 } else { 1.0 - dampening },
-            by_gradient: if nesterov { -learning_rate } else { 0.0 },
-            by_buffer: if nesterov { -learning_rate * momentum } else { -learning_rate },
-        };
-        spread(value, [buffer], &gradient, |value: &mut [T], states, gradient| T::run(Pass(step, value, states, gradient)))
-    })
-}
-
-/// A step of Adam with the gradient times `gradient_scale`; `m` and `v` are the moments, zeros before the first step. With `maximum_v` (AMSGrad) the largest `v` so far divides.
-///
-/// # Errors
-/// Different shapes or element types, or one other than f32 and f64; a step of 0. Nothing is written then.
-pub fn adam_update(
-    value: &mut Array,
-    gradient: &Array,
-    m: &mut Array,
-    v: &mut Array,
-    maximum_v: Option<&mut Array>,
-    adam: &Adam,
-    gradient_scale: f64,
-) -> Result<()> {
-    const OP: &str = "adam_update";
-    let gradient = matching(OP, "the gradient", value, gradient)?;
-    matching(OP, "the first moment", value, m)?;
-    matching(OP, "the second moment", value, v)?;
-    if adam.step == 0 {
-        return Err(Error::value(OP, "the step is 0, expected to count from 1"));
+/// A gradient or a state of another shape or element type than the value, or one other than f32 and f64; other than `N` states; no memory, where something else holds the value or a state.
+pub fn update<const N: usize, F: Formula<N>>(op: &'static str, value: &mut Array, gradient: Gradient, states: &mut [Array], formula: F) -> Result<()> {
+    let Gradient { numbers, scale, decay } = gradient;
+    let numbers = matching(op, "the gradient", value, numbers)?;
+    let got = states.len();
+    let states: &mut [Array; N] = states.try_into().map_err(|_| Error::value(op, format!("got {got} state arrays, expected {N}")))?;
+    for state in states.iter_mut() {
+        matching(op, "a state", value, state)?;
+        state.own()?;
     }
-    let correction = |beta: f64| 1.0 - beta.powf(adam.step as f64);
-    let step = Moments {
-        scale: gradient_scale,
-        decay: if adam.decoupled { 0.0 } else { adam.weight_decay },
-        shrink: if adam.decoupled { 1.0 - adam.learning_rate * adam.weight_decay } else { 1.0 },
-        take_m: 1.0 - adam.beta1,
-        keep_v: adam.beta2,
-        take_v: 1.0 - adam.beta2,
-        step: -adam.learning_rate / correction(adam.beta1),
-        root: 1.0 / correction(adam.beta2).sqrt(),
-        eps: adam.eps,
-    };
-    with_float!(OP, value.dtype(), T => match maximum_v {
-        None => spread(value, [m, v], &gradient, |value: &mut [T], states, gradient| T::run(Pass(step, value, states, gradient))),
-        Some(maximum) => {
-            matching(OP, "the maximum of the second moment", value, maximum)?;
-            spread(value, [m, v, maximum], &gradient, |value: &mut [T], states, gradient| T::run(Pass(step, value, states, gradient)))
-        }
+    value.own()?;
+    with_float!(op, value.dtype(), T => {
+        let gradient = numbers.slice::<T>();
+        let (value, states) = (Target::new(value.slice_mut::<T>()), states.each_mut().map(|state| Target::new(state.slice_mut::<T>())));
+        parallel::ranges(gradient.len(), parallel::GRAIN, |start, end| {
+            // SAFETY: ranges do not overlap, and the arrays are different owners of memory.
+            let (value, states) = unsafe { (value.slice(start, end), states.map(|state| state.slice(start, end))) };
+            T::run(Pass { formula, scale, decay, value, states, gradient: &gradient[start..end] });
+        });
+        Ok(())
     })
 }
 
@@ -129,136 +90,33 @@ fn matching(op: &'static str, what: &str, value: &Array, other: &Array) -> Resul
     other.contiguous()
 }
 
-/// Runs `body` over ranges of a value, its states and its gradient. All are made ready for writing before any is written.
-fn spread<T: Float, const N: usize>(
-    value: &mut Array,
-    states: [&mut Array; N],
-    gradient: &Array,
-    body: impl Fn(&mut [T], [&mut [T]; N], &[T]) + Sync,
-) -> Result<()> {
-    let mut all = states;
-    for array in all.iter_mut() {
-        array.own()?;
-    }
-    value.own()?;
-    let gradient = gradient.slice::<T>();
-    let (value, states) = (Target::new(value.slice_mut::<T>()), all.map(|state| Target::new(state.slice_mut::<T>())));
-    parallel::ranges(gradient.len(), parallel::GRAIN, |start, end| {
-        // SAFETY: ranges do not overlap, and the arrays are different owners of memory.
-        unsafe { body(value.slice(start, end), states.map(|state| state.slice(start, end)), &gradient[start..end]) }
-    });
-    Ok(())
-}
-
-/// A step's formula over a value, its states and its gradient.
-struct Pass<'a, F, T, const N: usize>(F, &'a mut [T], [&'a mut [T]; N], &'a [T]);
-
-/// p += step (scale g + decay p)
-#[derive(Clone, Copy)]
-struct Plain {
+/// A formula over a value, its states and its gradient.
+struct Pass<'a, F, T, const N: usize> {
+    formula: F,
     scale: f64,
     decay: f64,
-    step: f64,
+    value: &'a mut [T],
+    states: [&'a mut [T]; N],
+    gradient: &'a [T],
 }
 
-impl<T: Float> Kernel for Pass<'_, Plain, T, 0> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self) {
-        let (wrap, of) = (T::Real::<S>::wrap, T::Real::<S>::of);
-        let Plain { scale, decay, step } = self.0;
-        let (scale, decay, step) = (of(scale), of(decay), of(step));
-        for (value, g) in self.1.iter_mut().zip(self.3) {
-            let p = wrap(*value);
-            let g = decay.mul_add(p, wrap(*g) * scale);
-            *value = g.mul_add(step, p).number();
-        }
-    }
-}
-
-/// b = keep b + take g, p += by_gradient g + by_buffer b
-#[derive(Clone, Copy)]
-struct Momentum {
-    scale: f64,
-    decay: f64,
-    keep: f64,
-    take: f64,
-    by_gradient: f64,
-    by_buffer: f64,
-}
-
-impl<T: Float> Kernel for Pass<'_, Momentum, T, 1> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self) {
-        let (wrap, of) = (T::Real::<S>::wrap, T::Real::<S>::of);
-        let Momentum { scale, decay, keep, take, by_gradient, by_buffer } = self.0;
-        let [scale, decay, keep, take, by_gradient, by_buffer] = [scale, decay, keep, take, by_gradient, by_buffer].map(of);
-        let [buffer] = self.2;
-        for ((value, buffer), g) in self.1.iter_mut().zip(buffer).zip(self.3) {
-            let p = wrap(*value);
-            let g = decay.mul_add(p, wrap(*g) * scale);
-            let b = take.mul_add(g, wrap(*buffer) * keep);
-            *buffer = b.number();
-            *value = (by_gradient.mul_add(g, b * by_buffer) + p).number();
-        }
-    }
-}
-
-/// The moments' step; see [`adam_update`].
-#[derive(Clone, Copy)]
-struct Moments {
-    scale: f64,
-    decay: f64,
-    shrink: f64,
-    take_m: f64,
-    keep_v: f64,
-    take_v: f64,
-    step: f64,
-    root: f64,
-    eps: f64,
-}
-
-impl Moments {
-    /// The new (value, m, v); the divisor comes from what `largest` makes of v.
-    #[inline(always)]
-    fn apply<R: Real>(self, [p, g, m, v]: [R; 4], largest: impl FnOnce(R) -> R) -> [R; 3] {
-        let of = R::of;
-        let g = of(self.decay).mul_add(p, g * of(self.scale));
-        let m = of(self.take_m).mul_add(g - m, m);
-        let v = (of(self.take_v) * g).mul_add(g, v * of(self.keep_v));
-        let divisor = largest(v).sqrt().mul_add(of(self.root), of(self.eps));
-        [(of(self.step) * m / divisor) + p * of(self.shrink), m, v]
-    }
-}
-
-impl<T: Float> Kernel for Pass<'_, Moments, T, 2> {
+impl<T: Float, F: Formula<N>, const N: usize> Kernel for Pass<'_, F, T, N> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {
         let wrap = T::Real::<S>::wrap;
-        let [m, v] = self.2;
-        for (((value, m), v), g) in self.1.iter_mut().zip(m).zip(v).zip(self.3) {
-            let new = self.0.apply([*value, *g, *m, *v].map(wrap), |v| v);
-            [*value, *m, *v] = new.map(|x| x.number());
-        }
-    }
-}
-
-impl<T: Float> Kernel for Pass<'_, Moments, T, 3> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self) {
-        let wrap = T::Real::<S>::wrap;
-        let [m, v, maximum] = self.2;
-        for ((((value, m), v), maximum), g) in self.1.iter_mut().zip(m).zip(v).zip(maximum).zip(self.3) {
-            let mut most = wrap(*maximum);
-            let new = self.0.apply([*value, *g, *m, *v].map(wrap), |v| {
-                most = Real::max(most, v);
-                most
-            });
-            [*value, *m, *v] = new.map(|x| x.number());
-            *maximum = most.number();
+        let (scale, decay) = (T::Real::<S>::of(self.scale), T::Real::<S>::of(self.decay));
+        let count = self.gradient.len();
+        // Slices of one length, so that the loop needs no checks.
+        let (value, mut states) = (&mut self.value[..count], self.states.map(|state| &mut state[..count]));
+        for (i, (value, g)) in value.iter_mut().zip(self.gradient).enumerate() {
+            let p = wrap(*value);
+            let g = decay.mul_add(p, wrap(*g) * scale);
+            let (p, new) = self.formula.next(p, g, std::array::from_fn(|k| wrap(states[k][i])));
+            *value = p.number();
+            for (state, new) in states.iter_mut().zip(new) {
+                state[i] = new.number();
+            }
         }
     }
 }
@@ -271,74 +129,54 @@ mod tests {
 
     const SIZES: [usize; 5] = [0, 1, 37, 1000, 70_001];
 
-    #[test]
-    fn sgd_follows_the_formula() {
-        at_every_level(|dtype, tolerance| {
-            for (count, (momentum, dampening, nesterov, weight_decay)) in
-                SIZES.into_iter().zip([(0.0, 0.0, false, 0.1), (0.9, 0.0, false, 0.0), (0.9, 0.25, false, 0.01), (0.8, 0.0, true, 0.1), (0.0, 0.0, false, 0.0)])
-            {
-                let sgd = Sgd { learning_rate: 0.1, momentum, dampening, nesterov, weight_decay };
-                let mut value = noise(&[count], 1, dtype);
-                // What the buffer holds before the first step is of no account.
-                let mut buffer = Array::full(&[count], f64::NAN, dtype).unwrap();
-                let (mut p, mut b) = (doubles(&value), vec![0.0; count]);
-                for step in 0..4 {
-                    let gradient = noise(&[count], 2 + step, dtype);
-                    for (i, g) in doubles(&gradient).into_iter().enumerate() {
-                        let g = 0.5 * g + weight_decay * p[i];
-                        b[i] = if step == 0 { g } else { momentum * b[i] + (1.0 - dampening) * g };
-                        p[i] -= 0.1
-                            * if momentum == 0.0 {
-                                g
-                            } else if nesterov {
-                                g + momentum * b[i]
-                            } else {
-                                b[i]
-                            };
-                    }
-                    sgd_update(&mut value, &gradient, (momentum != 0.0).then_some(&mut buffer), step == 0, &sgd, 0.5).unwrap();
-                }
-                assert_close(&format!("{dtype} {count} {sgd:?}"), &value, &p, tolerance);
-            }
-        });
+    /// `a = a / 2 + g`, `b = max(b, |a|)`, `p -= a / (√b + 1)`
+    #[derive(Clone, Copy)]
+    struct Example {
+        half: f64,
+    }
+
+    impl Formula<2> for Example {
+        #[inline(always)]
+        fn next<R: Real>(self, p: R, g: R, [a, b]: [R; 2]) -> (R, [R; 2]) {
+            let a = a.mul_add(R::of(self.half), g);
+            let b = Real::max(b, a.abs());
+            (p - a / (b.sqrt() + R::one()), [a, b])
+        }
+    }
+
+    /// `p += g`
+    #[derive(Clone, Copy)]
+    struct Add;
+
+    impl Formula<0> for Add {
+        #[inline(always)]
+        fn next<R: Real>(self, p: R, g: R, []: [R; 0]) -> (R, [R; 0]) {
+            (p + g, [])
+        }
+    }
+
+    fn step(value: &mut Array, numbers: &Array, states: &mut [Array]) -> Result<()> {
+        update("example", value, Gradient { numbers, scale: -2.0, decay: 0.25 }, states, Example { half: 0.5 })
     }
 
     #[test]
-    fn adam_follows_the_formula() {
+    fn a_formula_meets_every_number() {
         at_every_level(|dtype, tolerance| {
-            for (count, (decoupled, amsgrad, weight_decay)) in
-                SIZES.into_iter().zip([(false, false, 0.0), (true, false, 0.1), (false, true, 0.1), (true, true, 0.01), (false, false, 0.1)])
-            {
-                let (mut value, mut m, mut v, mut most) =
-                    (noise(&[count], 1, dtype), noise(&[count], 0, dtype), noise(&[count], 0, dtype), noise(&[count], 0, dtype));
-                for state in [&mut m, &mut v, &mut most] {
-                    *state = Array::zeros(&[count], dtype).unwrap();
-                }
-                let (mut p, mut em, mut ev, mut emost) = (doubles(&value), vec![0.0; count], vec![0.0; count], vec![0f64; count]);
-                for step in 1..5 {
-                    let adam = Adam { learning_rate: 0.01, beta1: 0.9, beta2: 0.99, eps: 1e-3, weight_decay, decoupled, step };
-                    let gradient = noise(&[count], 2 + step, dtype);
+            for count in SIZES {
+                let mut value = noise(&[count], 1, dtype);
+                let mut states = [2, 3].map(|seed| noise(&[count], seed, dtype));
+                let (mut p, mut a, mut b) = (doubles(&value), doubles(&states[0]), doubles(&states[1]));
+                for round in 0..3 {
+                    let gradient = noise(&[count], 4 + round, dtype);
                     for (i, g) in doubles(&gradient).into_iter().enumerate() {
-                        let mut g = 2.0 * g / step as f64;
-                        if decoupled {
-                            p[i] *= 1.0 - 0.01 * weight_decay;
-                        } else {
-                            g += weight_decay * p[i];
-                        }
-                        em[i] = 0.9 * em[i] + 0.1 * g;
-                        ev[i] = 0.99 * ev[i] + 0.01 * g * g;
-                        emost[i] = emost[i].max(ev[i]);
-                        let v = if amsgrad { emost[i] } else { ev[i] } / (1.0 - 0.99f64.powi(step as i32));
-                        p[i] -= 0.01 * em[i] / (1.0 - 0.9f64.powi(step as i32)) / (v.sqrt() + 1e-3);
+                        a[i] = a[i] / 2.0 - 2.0 * g + 0.25 * p[i];
+                        b[i] = b[i].max(a[i].abs());
+                        p[i] -= a[i] / (b[i].sqrt() + 1.0);
                     }
-                    adam_update(&mut value, &gradient, &mut m, &mut v, amsgrad.then_some(&mut most), &adam, 2.0 / step as f64).unwrap();
+                    step(&mut value, &gradient, &mut states).unwrap();
                 }
-                let what = format!("{dtype} {count} {decoupled} {amsgrad}");
-                assert_close(&what, &value, &p, tolerance);
-                assert_close(&what, &m, &em, tolerance);
-                assert_close(&what, &v, &ev, tolerance);
-                if amsgrad {
-                    assert_close(&what, &most, &emost, tolerance);
+                for (what, got, want) in [("p", &value, &p), ("a", &states[0], &a), ("b", &states[1], &b)] {
+                    assert_close(&format!("{what} {dtype} {count}"), got, want, tolerance);
                 }
             }
         });
@@ -348,8 +186,7 @@ mod tests {
     fn others_that_share_the_value_keep_theirs() {
         let mut value = noise(&[20, 3], 1, DType::F32);
         let (snapshot, before) = (value.clone(), doubles(&value));
-        let sgd = Sgd { learning_rate: 1.0, momentum: 0.0, dampening: 0.0, nesterov: false, weight_decay: 0.0 };
-        sgd_update(&mut value, &snapshot, None, true, &sgd, 1.0).unwrap();
+        update("add", &mut value, Gradient { numbers: &snapshot, scale: -1.0, decay: 0.0 }, &mut [], Add).unwrap();
         assert_eq!((doubles(&snapshot), doubles(&value)), (before, vec![0.0; 60]));
     }
 
@@ -357,32 +194,23 @@ mod tests {
     fn any_number_of_threads_gives_the_same_bits() {
         let (x, g) = (noise(&[300_007], 4, DType::F32), noise(&[300_007], 5, DType::F32));
         assert_same_bits("update", || {
-            let (mut p, mut m, mut v) = (x.clone(), g.clone(), x.clone());
-            v.as_mut_slice::<f32>().unwrap().iter_mut().for_each(|v| *v = v.abs());
-            adam_update(
-                &mut p,
-                &g,
-                &mut m,
-                &mut v,
-                None,
-                &Adam { learning_rate: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, decoupled: true, step: 3 },
-                1.0,
-            )
-            .unwrap();
-            vec![p, m, v]
+            let (mut value, mut states) = (x.clone(), [g.clone(), x.clone()]);
+            step(&mut value, &g, &mut states).unwrap();
+            [vec![value], states.to_vec()].concat()
         });
     }
 
     #[test]
     fn misuse_is_an_error_and_writes_nothing() {
-        let (mut p, before) = (noise(&[4], 1, DType::F32), doubles(&noise(&[4], 1, DType::F32)));
-        let sgd = Sgd { learning_rate: 0.1, momentum: 0.9, dampening: 0.0, nesterov: false, weight_decay: 0.0 };
-        let g = noise(&[4], 2, DType::F32);
-        assert!(sgd_update(&mut p, &g, None, true, &sgd, 1.0).unwrap_err().to_string().contains("no buffer"));
-        assert!(sgd_update(&mut p, &noise(&[2, 2], 2, DType::F32), Some(&mut g.clone()), true, &sgd, 1.0).unwrap_err().to_string().contains("[2, 2]"));
-        assert!(sgd_update(&mut p, &g.cast(DType::F64).unwrap(), Some(&mut g.clone()), true, &sgd, 1.0).is_err());
-        let adam = Adam { learning_rate: 0.1, beta1: 0.9, beta2: 0.999, eps: 1e-8, weight_decay: 0.0, decoupled: false, step: 0 };
-        assert!(adam_update(&mut p, &g, &mut g.clone(), &mut g.clone(), None, &adam, 1.0).unwrap_err().to_string().contains("step"));
+        let (mut p, g) = (noise(&[4], 1, DType::F32), noise(&[4], 2, DType::F32));
+        let before = doubles(&p);
+        let mut refused = |gradient: &Array, states: &mut [Array]| step(&mut p, gradient, states).unwrap_err().to_string();
+        assert!(refused(&g, &mut [g.clone()]).contains("got 1 state arrays, expected 2"));
+        assert!(refused(&noise(&[2, 2], 2, DType::F32), &mut [g.clone(), g.clone()]).contains("[2, 2]"));
+        assert!(refused(&g, &mut [g.clone(), noise(&[5], 2, DType::F32)]).contains("[5]"));
+        assert!(refused(&g.cast(DType::F64).unwrap(), &mut [g.clone(), g.clone()]).contains("f64"));
         assert_eq!(doubles(&p), before);
+        let whole = noise(&[4], 1, DType::I64);
+        assert!(step(&mut whole.clone(), &whole, &mut [whole.clone(), whole.clone()]).unwrap_err().to_string().contains("f32 or f64"));
     }
 }

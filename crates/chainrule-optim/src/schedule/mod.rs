@@ -1,12 +1,31 @@
 //! [`Schedule`]: what multiplies the learning rate, as a function of the step (PyTorch's `lr_scheduler`).
 
-use std::f64::consts::PI;
+mod curve;
+mod one_cycle;
+
+pub use one_cycle::OneCycle;
+
+use curve::Curve;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// A factor for every step, counted from 0. A plain value: it has no state, so a resumed run needs only the step.
 ///
 /// Steps are the optimizer's unless [`per_epoch`](Schedule::per_epoch) makes them epochs. Arguments that make no sense (every 0 steps) give NaN, which the optimizer's step refuses.
+///
+/// | PyTorch | here, for an optimizer's learning rate lr |
+/// |---|---|
+/// | `StepLR`, `MultiStepLR`, `ExponentialLR` | [`step`](Schedule::step), [`multi_step`](Schedule::multi_step), [`exponential`](Schedule::exponential) |
+/// | `LinearLR`, `PolynomialLR` | [`linear`](Schedule::linear), [`polynomial`](Schedule::polynomial) |
+/// | `ConstantLR(factor, n)` | `constant(factor).then(n, constant(1.0))` |
+/// | `CosineAnnealingLR(n, eta_min)`, `CosineAnnealingWarmRestarts` | `cosine(n).floor(eta_min / lr)`, [`cosine_restarts`](Schedule::cosine_restarts) |
+/// | `CyclicLR(base, lr, up, down)` | `triangular(up, down).floor(base / lr)` |
+/// | the same, mode `triangular2` or `exp_range` | `triangular(up, down)`, `.times(step(up + down, 0.5))` or `.times(exponential(gamma))`, `.floor(base / lr)` |
+/// | `OneCycleLR` | [`one_cycle`](Schedule::one_cycle); its momentum [`OneCycle::momentum`] |
+/// | `SWALR(swa_lr, n)` | `anneal(1.0, swa_lr / lr, n)`, or `linear` |
+/// | `LambdaLR`, `MultiplicativeLR` | [`from_fn`](Schedule::from_fn), [`product`](Schedule::product) |
+/// | `SequentialLR`, `ChainedScheduler` | [`then`](Schedule::then), [`times`](Schedule::times) |
+/// | `ReduceLROnPlateau` | [`Plateau`](crate::Plateau) |
 /// ```
 /// use chainrule_optim::Schedule;
 /// let schedule = Schedule::cosine(900).floor(0.1).after_warm_up(100);
@@ -14,84 +33,6 @@ use std::sync::Arc;
 /// ```
 #[derive(Clone)]
 pub struct Schedule(Arc<Curve>);
-
-enum Curve {
-    Constant(f64),
-    Step { every: u64, gamma: f64 },
-    MultiStep { milestones: Vec<u64>, gamma: f64 },
-    Exponential { gamma: f64 },
-    Cosine { steps: u64 },
-    CosineRestarts { first: u64, times: u64 },
-    Linear { from: f64, to: f64, steps: u64 },
-    Polynomial { steps: u64, power: f64 },
-    InverseSquareRoot { warm_up: u64 },
-    OneCycle(OneCycle),
-    Floor { of: Schedule, floor: f64 },
-    Until { first: Schedule, until: u64, then: Schedule },
-    Times(Schedule, Schedule),
-    PerEpoch { of: Schedule, steps: u64 },
-    Function(Arc<dyn Fn(u64) -> f64 + Send + Sync>),
-}
-
-/// The form of [`Schedule::one_cycle_with`].
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct OneCycle {
-    /// The length of the cycle.
-    pub steps: u64,
-    /// The share of it in which the factor rises: 0.3.
-    pub rise: f64,
-    /// It starts at 1 / this: 25.
-    pub start_divisor: f64,
-    /// It ends at the start / this: 10,000.
-    pub end_divisor: f64,
-    /// Whether it goes in straight lines instead of half waves.
-    pub linear: bool,
-    /// Whether it first falls as fast as it rose, to where it started, and then to the end.
-    pub three_phases: bool,
-}
-
-impl OneCycle {
-    /// The usual form.
-    pub fn new(steps: u64) -> OneCycle {
-        OneCycle { steps, rise: 0.3, start_divisor: 25.0, end_divisor: 1e4, linear: false, three_phases: false }
-    }
-
-    fn at(&self, step: u64) -> f64 {
-        let OneCycle { steps, rise, start_divisor, end_divisor, linear, three_phases } = *self;
-        let (start, last, turn) = (1.0 / start_divisor, steps as f64 - 1.0, rise * steps as f64 - 1.0);
-        let end = start / end_divisor;
-        // Every phase: its last step, and the factor there.
-        let phases = [(turn, 1.0), if three_phases { (2.0 * turn, start) } else { (last, end) }, (last, end)];
-        if steps == 0 {
-            return f64::NAN;
-        }
-        let step = (step as f64).min(last);
-        let (mut begin, mut from) = (0.0, start);
-        for (until, to) in phases {
-            if step <= until {
-                let share = if until > begin { (step - begin) / (until - begin) } else { 1.0 };
-                return if linear { from + (to - from) * share } else { to + (from - to) * half_wave(share) };
-            }
-            (begin, from) = (until, to);
-        }
-        end
-    }
-}
-
-/// From 1 at 0 to 0 at 1.
-fn half_wave(share: f64) -> f64 {
-    0.5 * (1.0 + (PI * share).cos())
-}
-
-/// `step / steps`, NaN for none.
-fn share(step: u64, steps: u64) -> f64 {
-    if steps == 0 { f64::NAN } else { step as f64 / steps as f64 }
-}
-
-/// The same up to 1, which it is at once for none.
-fn share_up_to_one(step: u64, steps: u64) -> f64 {
-    if step >= steps { 1.0 } else { share(step, steps) }
-}
 
 impl Schedule {
     fn of(curve: Curve) -> Schedule {
@@ -130,7 +71,25 @@ impl Schedule {
     pub fn polynomial(steps: u64, power: f64) -> Schedule {
         Schedule::of(Curve::Polynomial { steps, power })
     }
-    /// A rise in `warm_up` steps, then `√(warm_up / t)`: `min((t + 1) / warm_up, √(warm_up / (t + 1)))` (Vaswani et al., 2017, arXiv:1706.03762)
+    /// From 0 to 1 in `up` steps, back in `down`, and again (`CyclicLR`; Smith, 2017, arXiv:1506.01186)
+    pub fn triangular(up: u64, down: u64) -> Schedule {
+        Schedule::of(Curve::Triangular { up, down })
+    }
+    /// Half a cosine wave from one factor to another in `steps` steps, then constant (`SWALR`)
+    pub fn anneal(from: f64, to: f64, steps: u64) -> Schedule {
+        let fall = if steps == 0 { Schedule::constant(0.0) } else { Schedule::cosine(steps).then(steps, Schedule::constant(0.0)) };
+        fall.floor(to / from).times(Schedule::constant(from))
+    }
+    /// From `1 / ratio` to 1 in the first `rise` of the steps and back in the others (ULMFiT: Howard and Ruder, 2018, arXiv:1801.06146, who take 0.1 and 32)
+    pub fn slanted_triangular(steps: u64, rise: f64, ratio: f64) -> Schedule {
+        let up = (steps as f64 * rise).floor() as u64;
+        Schedule::triangular(up, steps.saturating_sub(up)).then(steps, Schedule::constant(0.0)).floor(1.0 / ratio)
+    }
+    /// A straight rise from 0 in `warm_up` steps, 1 for `stable` steps, and a straight fall to 0 in `decay` (WSD: Hu et al., 2024, arXiv:2404.06395)
+    pub fn warm_up_stable_decay(warm_up: u64, stable: u64, decay: u64) -> Schedule {
+        Schedule::constant(1.0).then(stable, Schedule::linear(1.0, 0.0, decay)).after_warm_up(warm_up)
+    }
+    /// A rise in `warm_up` steps, then `√(warm_up / t)`: `min((t + 1) / warm_up, √(warm_up / (t + 1)))` (Noam; Vaswani et al., 2017, arXiv:1706.03762, whose learning rate is `1 / √(D · warm_up)`)
     pub fn inverse_square_root(warm_up: u64) -> Schedule {
         Schedule::of(Curve::InverseSquareRoot { warm_up })
     }
@@ -154,6 +113,10 @@ impl Schedule {
     /// Any function of the step (`LambdaLR`)
     pub fn from_fn(factor: impl Fn(u64) -> f64 + Send + Sync + 'static) -> Schedule {
         Schedule::of(Curve::Function(Arc::new(factor)))
+    }
+    /// The product of a function's values: `f(1) · f(2) ··· f(t)` (`MultiplicativeLR`)
+    pub fn product(factor: impl Fn(u64) -> f64 + Send + Sync + 'static) -> Schedule {
+        Schedule::of(Curve::Product { of: Arc::new(factor), known: Mutex::new((0, 1.0)) })
     }
 
     /// Squeezed into `floor ..= 1`: `floor + (1 - floor) · factor`. PyTorch's `eta_min` is `floor` times the learning rate.
@@ -184,64 +147,13 @@ impl Schedule {
 
     /// The factor of a step, counted from 0.
     pub fn at(&self, step: u64) -> f64 {
-        match &*self.0 {
-            Curve::Constant(factor) => *factor,
-            Curve::Step { every, gamma } => step.checked_div(*every).map_or(f64::NAN, |n| gamma.powf(n as f64)),
-            Curve::MultiStep { milestones, gamma } => gamma.powf(milestones.iter().filter(|m| **m <= step).count() as f64),
-            Curve::Exponential { gamma } => gamma.powf(step as f64),
-            Curve::Cosine { steps } => half_wave(share(step, *steps)),
-            Curve::CosineRestarts { first, times } => {
-                let (mut step, mut length) = (step, *first);
-                if *times == 1 {
-                    step = step.checked_rem(length).unwrap_or(0);
-                }
-                while *times > 1 && length > 0 && step >= length {
-                    step -= length;
-                    length = length.saturating_mul(*times);
-                }
-                if *times == 0 { f64::NAN } else { half_wave(share(step, length)) }
-            }
-            Curve::Linear { from, to, steps } => from + (to - from) * share_up_to_one(step, *steps),
-            Curve::Polynomial { steps, power } => (1.0 - share_up_to_one(step, *steps)).powf(*power),
-            Curve::InverseSquareRoot { warm_up } => {
-                let share = share(step.saturating_add(1), *warm_up);
-                share.min(1.0 / share.sqrt())
-            }
-            Curve::OneCycle(form) => form.at(step),
-            Curve::Floor { of, floor } => floor + (1.0 - floor) * of.at(step),
-            Curve::Until { first, until, then } => {
-                if step < *until {
-                    first.at(step)
-                } else {
-                    then.at(step - until)
-                }
-            }
-            Curve::Times(a, b) => a.at(step) * b.at(step),
-            Curve::PerEpoch { of, steps } => step.checked_div(*steps).map_or(f64::NAN, |epoch| of.at(epoch)),
-            Curve::Function(factor) => factor(step),
-        }
+        self.0.at(step)
     }
 }
 
 impl fmt::Debug for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &*self.0 {
-            Curve::Constant(factor) => write!(f, "constant({factor})"),
-            Curve::Step { every, gamma } => write!(f, "step({every}, {gamma})"),
-            Curve::MultiStep { milestones, gamma } => write!(f, "multi_step({milestones:?}, {gamma})"),
-            Curve::Exponential { gamma } => write!(f, "exponential({gamma})"),
-            Curve::Cosine { steps } => write!(f, "cosine({steps})"),
-            Curve::CosineRestarts { first, times } => write!(f, "cosine_restarts({first}, {times})"),
-            Curve::Linear { from, to, steps } => write!(f, "linear({from}, {to}, {steps})"),
-            Curve::Polynomial { steps, power } => write!(f, "polynomial({steps}, {power})"),
-            Curve::InverseSquareRoot { warm_up } => write!(f, "inverse_square_root({warm_up})"),
-            Curve::OneCycle(form) => form.fmt(f),
-            Curve::Floor { of, floor } => write!(f, "{of:?}.floor({floor})"),
-            Curve::Until { first, until, then } => write!(f, "{first:?}.then({until}, {then:?})"),
-            Curve::Times(a, b) => write!(f, "{a:?}.times({b:?})"),
-            Curve::PerEpoch { of, steps } => write!(f, "{of:?}.per_epoch({steps})"),
-            Curve::Function(_) => f.write_str("from_fn(…)"),
-        }
+        self.0.fmt(f)
     }
 }
 
@@ -279,10 +191,34 @@ mod tests {
     }
 
     #[test]
+    fn triangles_and_plateaus() {
+        assert_eq!(over(&Schedule::triangular(2, 4), 9), [0.0, 0.5, 1.0, 0.75, 0.5, 0.25, 0.0, 0.5, 1.0]);
+        let halves = Schedule::triangular(1, 1).times(Schedule::step(2, 0.5)).floor(0.5);
+        assert_eq!(over(&halves, 6), [0.5, 1.0, 0.5, 0.75, 0.5, 0.625]);
+        assert_eq!(over(&Schedule::triangular(0, 2), 3), [1.0, 0.5, 1.0]);
+        assert_eq!(over(&Schedule::triangular(2, 0), 3), [0.0, 0.5, 0.0]);
+        // ULMFiT's formula: cut = ⌊T rise⌋; p = t / cut, then 1 - (t - cut) / (cut (1 / rise - 1)); (1 + p (ratio - 1)) / ratio.
+        let p = |t: f64| if t < 4.0 { t / 4.0 } else { 1.0 - (t - 4.0) / (4.0 * (1.0 / 0.1 - 1.0)) };
+        let slanted = Schedule::slanted_triangular(40, 0.1, 32.0);
+        assert!((0..40).all(|t| (slanted.at(t) - (1.0 + p(t as f64) * 31.0) / 32.0).abs() < 1e-12));
+        assert_eq!(slanted.at(1000), 1.0 / 32.0);
+        assert_eq!(over(&Schedule::warm_up_stable_decay(2, 3, 2), 8), [0.0, 0.5, 1.0, 1.0, 1.0, 1.0, 0.5, 0.0]);
+        assert_eq!(over(&Schedule::anneal(2.0, 0.5, 2), 4), [2.0, 1.25, 0.5, 0.5]);
+        assert_eq!(Schedule::anneal(1.0, 0.5, 0).at(0), 0.5);
+    }
+
+    #[test]
+    fn products_in_any_order() {
+        let product = Schedule::product(|step| 1.0 + 1.0 / step as f64);
+        assert_eq!([4, 5, 0, 2, 5].map(|step| (product.at(step) * 1e9).round() / 1e9), [5.0, 6.0, 1.0, 3.0, 6.0]);
+    }
+
+    #[test]
     fn nonsense_is_not_a_number() {
         for nonsense in [
             Schedule::step(0, 0.1),
             Schedule::cosine(0),
+            Schedule::triangular(0, 0),
             Schedule::cosine_restarts(0, 2),
             Schedule::cosine_restarts(3, 0),
             Schedule::constant(1.0).per_epoch(0),
