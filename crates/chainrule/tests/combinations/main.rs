@@ -15,6 +15,7 @@ use table::{Case, cases};
 const EXCUSED: &[(&str, &str, &str)] = &[
     ("Checkpointed", "second order", "a checkpoint has no second derivative: its second run is recorded on a tape of its own"),
     ("Embedding", "second order", "the input is integer; by the weight the layer is linear"),
+    ("EmbeddingBag", "second order", "the input is integer; by the weight the layer is linear or, at maxima, linear in pieces"),
 ];
 
 type Verdict = Result<(), String>;
@@ -229,5 +230,5 @@ fn every_layer_in_every_combination() {
     println!("combinations: {passed} pass, {} fail", wrong.len());
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(used.iter().all(|u| *u), "an excuse that no layer needs");
-    assert!(passed > 200, "{passed}");
+    assert!(passed > 600, "{passed}");
 }
