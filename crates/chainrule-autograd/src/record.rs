@@ -40,6 +40,17 @@ impl Tensor {
     }
 
     /// Records an operation whose rule is one fused kernel: it gets the gradient and returns those of the inputs as arrays. A second derivative through it is an error.
+    /// ```
+    /// # use chainrule_autograd::{Keep, Result, Rng, Tape, Tensor};
+    /// fn double(x: &Tensor) -> Result<Tensor> {
+    ///     let y = x.mul_scalar(2.0)?.into_array();
+    ///     Tensor::record_fused("double", [x], Keep::NONE, y, |gradient, _| Ok([Some(Tensor::from(gradient).mul_scalar(2.0)?.into_array())]))
+    /// }
+    /// let tape = Tape::training(&mut Rng::seeded(0));
+    /// let x = tape.watch(Tensor::from_slice(&[1f64], &[1])?);
+    /// assert_eq!(double(&x)?.sum()?.backward()?.wrt(&x).unwrap().to_vec::<f64>()?, [2.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`record`](Tensor::record).
@@ -61,6 +72,20 @@ impl Tensor {
     }
 
     /// Records an operation of any number of inputs; the rule writes their gradients into the slots. See [`record`](Tensor::record).
+    /// ```
+    /// # use chainrule_autograd::{Keep, Result, Rng, Tape, Tensor};
+    /// fn total(parts: &[&Tensor]) -> Result<Tensor> {
+    ///     let sum = parts[1..].iter().try_fold(parts[0].clone(), |sum, part| sum.add(part))?;
+    ///     Tensor::record_many("total", parts, Keep::NONE, sum.into_array(), |pass, out| {
+    ///         out.fill(Some(pass.grad().clone()));
+    ///         Ok(())
+    ///     })
+    /// }
+    /// let tape = Tape::training(&mut Rng::seeded(0));
+    /// let x = tape.watch(Tensor::from_slice(&[1f64], &[1])?);
+    /// assert_eq!(total(&[&x, &x, &x])?.sum()?.backward()?.wrt(&x).unwrap().to_vec::<f64>()?, [3.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`record`](Tensor::record).
@@ -134,6 +159,14 @@ impl Tensor {
     }
 
     /// Records an operation that has no derivative: backward through it is an error, never a gradient lost in silence.
+    /// ```
+    /// # use chainrule_autograd::{Rng, Tape, Tensor};
+    /// let tape = Tape::training(&mut Rng::seeded(0));
+    /// let x = tape.watch(Tensor::from_slice(&[1.7f64], &[1])?);
+    /// let y = Tensor::record_without_rule("cut", [&x], x.floor()?.into_array())?;
+    /// assert!(y.sum()?.backward().unwrap_err().to_string().starts_with("cut: no gradient passes here"));
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`record`](Tensor::record).

@@ -22,6 +22,12 @@ impl Tensor {
     }
 
     /// `a - b` with broadcasting (PyTorch's `sub`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let (a, b) = (Tensor::from_slice(&[6f32, 9.0], &[2])?, Tensor::from_slice(&[2f32, 9.0], &[2])?);
+    /// assert_eq!(a.sub(&b)?.to_vec::<f32>()?, [4.0, 0.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`add`](Tensor::add).
@@ -33,6 +39,12 @@ impl Tensor {
     }
 
     /// `a · b`, element by element, with broadcasting (PyTorch's `mul`). Each operand is kept only if the other needs a gradient.
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let (a, b) = (Tensor::from_slice(&[6f32, 9.0], &[2])?, Tensor::from_slice(&[2f32, 9.0], &[2])?);
+    /// assert_eq!(a.mul(&b)?.to_vec::<f32>()?, [12.0, 81.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`add`](Tensor::add).
@@ -44,6 +56,12 @@ impl Tensor {
     }
 
     /// `a / b` with broadcasting (PyTorch's `div`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let (a, b) = (Tensor::from_slice(&[6f32, 9.0], &[2])?, Tensor::from_slice(&[2f32, 9.0], &[2])?);
+    /// assert_eq!(a.div(&b)?.to_vec::<f32>()?, [3.0, 1.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Shapes that do not broadcast; different element types, or other ones than f32 and f64.
@@ -57,6 +75,12 @@ impl Tensor {
     }
 
     /// The larger of both with broadcasting, NaN if either is (PyTorch's `maximum`). Where both are equal each gets half of the gradient.
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let (a, b) = (Tensor::from_slice(&[6f32, 9.0], &[2])?, Tensor::from_slice(&[2f32, 9.0], &[2])?);
+    /// assert_eq!(a.maximum(&b)?.to_vec::<f32>()?, [6.0, 9.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`add`](Tensor::add).
@@ -65,6 +89,12 @@ impl Tensor {
     }
 
     /// The smaller of both with broadcasting, NaN if either is (PyTorch's `minimum`). Where both are equal each gets half of the gradient.
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let (a, b) = (Tensor::from_slice(&[6f32, 9.0], &[2])?, Tensor::from_slice(&[2f32, 9.0], &[2])?);
+    /// assert_eq!(a.minimum(&b)?.to_vec::<f32>()?, [2.0, 9.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`add`](Tensor::add).
@@ -73,6 +103,12 @@ impl Tensor {
     }
 
     /// `a^b` with broadcasting (PyTorch's `pow`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let (a, b) = (Tensor::from_slice(&[2f64, 3.0], &[2])?, Tensor::from_slice(&[3f64, 2.0], &[2])?);
+    /// assert_eq!(a.pow(&b)?.to_vec::<f64>()?, [8.0, 9.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`div`](Tensor::div).

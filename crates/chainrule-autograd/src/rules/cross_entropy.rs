@@ -44,6 +44,13 @@ impl Tensor {
     }
 
     /// [`cross_entropy`](Tensor::cross_entropy) with options.
+    /// ```
+    /// # use chainrule_autograd::{CrossEntropy, Reduction, Tensor};
+    /// let (x, labels) = (Tensor::from_slice(&[0f64, 0.0], &[1, 2])?, Tensor::from_slice(&[1i64], &[1])?);
+    /// let smooth = CrossEntropy { label_smoothing: 0.1, reduction: Reduction::Sum, ..CrossEntropy::default() };
+    /// assert!((x.cross_entropy_with(&labels, &smooth)?.item()? - 2f64.ln()).abs() < 1e-12);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`cross_entropy`](Tensor::cross_entropy); class weights that are not `[C]`; a smoothing outside `0 ..= 1`.
@@ -86,6 +93,12 @@ impl Tensor {
     }
 
     /// The mean of `-x_label`, where these are log-probabilities `[N, C]` (or `[C]`, or `[N, C, d1, ..]`) and labels are i64 (PyTorch's `nll_loss`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let (x, labels) = (Tensor::from_slice(&[0f64, 0.0], &[1, 2])?, Tensor::from_slice(&[1i64], &[1])?);
+    /// assert!((x.log_softmax(1)?.nll(&labels)?.item()? - 2f64.ln()).abs() < 1e-12);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`cross_entropy`](Tensor::cross_entropy).
@@ -94,6 +107,13 @@ impl Tensor {
     }
 
     /// [`nll`](Tensor::nll) with options, of which smoothing is none.
+    /// ```
+    /// # use chainrule_autograd::{CrossEntropy, Reduction, Tensor};
+    /// let x = Tensor::from_slice(&[-1f64, -2.0], &[2, 1])?;
+    /// let sum = CrossEntropy { reduction: Reduction::Sum, ..CrossEntropy::default() };
+    /// assert_eq!(x.nll_with(&Tensor::from_slice(&[0i64, 0], &[2])?, &sum)?.item()?, 3.0);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`nll`](Tensor::nll).

@@ -21,6 +21,12 @@ pub enum Reduction {
 
 impl Reduction {
     /// Reduces losses.
+    /// ```
+    /// # use chainrule_autograd::{Reduction, Tensor};
+    /// let losses = Tensor::from_slice(&[1f32, 3.0], &[2])?;
+    /// assert_eq!(Reduction::Mean.apply(&losses)?.item()?, 2.0);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// An element type other than f32 and f64.
@@ -174,6 +180,12 @@ impl Tensor {
     }
 
     /// `x · y / (max(|x|, eps) max(|y|, eps))` along `axis` (PyTorch's `cosine_similarity`, whose `eps` is 1e-8 unless given).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let (x, y) = (Tensor::from_slice(&[3f64, 0.0], &[2])?, Tensor::from_slice(&[0f64, 2.0], &[2])?);
+    /// assert_eq!((x.cosine_similarity(&y, 0, 1e-8)?.item()?, x.cosine_similarity(&x, 0, 1e-8)?.item()?), (0.0, 1.0));
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Shapes that do not broadcast; a dimension out of range; different element types.

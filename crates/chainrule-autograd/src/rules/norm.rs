@@ -9,6 +9,14 @@ use chainrule_core::ops::norm;
 impl Tensor {
     /// Every channel of `[N, C, ..]` by its own mean and variance: `(x - mean) / sqrt(variance + eps) · weight + bias`, weight and bias `[C]` (PyTorch's `batch_norm` in training; Ioffe and Szegedy 2015).
     /// Returns the result, and the mean and biased variance of each channel, `[C]`, for a layer's running statistics.
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[1f64, 10.0, 3.0, 10.0], &[2, 2])?;
+    /// let (y, mean, variance) = x.batch_norm(None, None, 0.0001)?;
+    /// assert_eq!((mean.to_vec::<f64>()?, variance.to_vec::<f64>()?), (vec![2.0, 10.0], vec![1.0, 0.0]));
+    /// assert!((y.to_vec::<f64>()?[2] - 1.0).abs() < 1e-4);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Fewer than two dimensions; parameters of another shape or element type; an `eps` below 0; an element type other than f32 and f64.
@@ -22,6 +30,13 @@ impl Tensor {
     }
 
     /// Every channel of `[N, C, ..]` by a given mean and variance, `[C]`, which are constants (PyTorch's `batch_norm` in evaluation).
+    /// ```
+    /// # use chainrule_autograd::{Array, DType, Tensor};
+    /// let (mean, variance) = (Array::ones(&[2], DType::F32)?, Array::ones(&[2], DType::F32)?);
+    /// let y = Tensor::from_slice(&[1f32, 3.0], &[1, 2])?.batch_norm_inference(&mean, &variance, None, None, 0.0)?;
+    /// assert_eq!(y.to_vec::<f32>()?, [0.0, 2.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`batch_norm`](Tensor::batch_norm); statistics of another shape or element type.
