@@ -115,9 +115,9 @@ mod tests {
         ("mnist_cnn_train_b64", true),
         ("resnet18_cifar_train_b16", true),
         ("vgg16_frozen_train_b4_64px", true),
-        ("lstm_lm_train_b32_t64", false),
-        ("gru_lm_train_b32_t64", false),
-        ("bilstm_cls_train_b32_t100", false),
+        ("lstm_lm_train_b32_t64", true),
+        ("gru_lm_train_b32_t64", true),
+        ("bilstm_cls_train_b32_t100", true),
         ("encoder_train_b16_t128", true),
         ("encoder_lora_train_b16_t128", false),
         ("dcgan_train_b64", true),
@@ -125,7 +125,7 @@ mod tests {
         ("lenet_infer_b1", true),
         ("resnet18_cifar_infer_b1", true),
         ("encoder_infer_b1_t128", true),
-        ("lstm_infer_b1_t64", false),
+        ("lstm_infer_b1_t64", true),
     ];
 
     #[test]
