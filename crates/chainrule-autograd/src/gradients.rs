@@ -34,6 +34,12 @@ impl Update {
     }
 
     /// The buffer's new value.
+    /// ```
+    /// # use chainrule_autograd::{Array, Update};
+    /// let update = Update::new(0.9, Array::from_slice(&[1f64], &[1])?);
+    /// assert_eq!(update.apply(&Array::from_slice(&[10f64], &[1])?)?.to_vec::<f64>()?, [10.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// A value of another shape or element type.
@@ -86,22 +92,58 @@ impl Gradients {
     }
 
     /// The gradient of a parameter.
+    /// ```
+    /// # use chainrule_autograd::{Array, Gradients, ParamId};
+    /// let (id, mut gradients) = (ParamId::fresh(), Gradients::default());
+    /// gradients.insert(id, Array::from_slice(&[3f32, -4.0], &[2])?);
+    /// assert_eq!(gradients.get(id).unwrap().to_vec::<f32>()?, [3.0, -4.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     pub fn get(&self, id: ParamId) -> Option<&Array> {
         self.parameters.get(&id)
     }
     /// The gradient of a tensor that [`Tape::watch`](crate::Tape::watch) returned.
+    /// ```
+    /// # use chainrule_autograd::{Rng, Tape, Tensor};
+    /// let tape = Tape::training(&mut Rng::seeded(0));
+    /// let x = tape.watch(Tensor::from_slice(&[3f64], &[1])?);
+    /// let gradients = x.square()?.sum()?.backward()?;
+    /// assert_eq!(gradients.wrt(&x).unwrap().to_vec::<f64>()?, [6.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     pub fn wrt(&self, watched: &Tensor) -> Option<&Array> {
         self.watched.get(&(watched.recorder()?.serial, watched.node()?.index()))
     }
     /// Sets the gradient of a parameter.
+    /// ```
+    /// # use chainrule_autograd::{Array, Gradients, ParamId};
+    /// let (id, mut gradients) = (ParamId::fresh(), Gradients::default());
+    /// gradients.insert(id, Array::from_slice(&[3f32, -4.0], &[2])?);
+    /// assert_eq!(gradients.len(), 1);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     pub fn insert(&mut self, id: ParamId, gradient: Array) {
         self.parameters.insert(id, gradient);
     }
     /// Takes a parameter's gradient out.
+    /// ```
+    /// # use chainrule_autograd::{Array, Gradients, ParamId};
+    /// let (id, mut gradients) = (ParamId::fresh(), Gradients::default());
+    /// gradients.insert(id, Array::from_slice(&[3f32, -4.0], &[2])?);
+    /// assert!(gradients.remove(id).is_some() && gradients.is_empty());
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     pub fn remove(&mut self, id: ParamId) -> Option<Array> {
         self.parameters.remove(&id)
     }
     /// All gradients of parameters, in order of identity.
+    /// ```
+    /// # use chainrule_autograd::{Array, Gradients, ParamId};
+    /// let (id, mut gradients) = (ParamId::fresh(), Gradients::default());
+    /// gradients.insert(id, Array::from_slice(&[3f32, -4.0], &[2])?);
+    /// assert!(gradients.iter().all(|(_, gradient)| gradient.dims() == [2]));
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = (ParamId, &Array)> {
         self.parameters.iter().map(|(id, gradient)| (*id, gradient))
     }
@@ -123,6 +165,14 @@ impl Gradients {
     }
 
     /// The sum of both; buffer updates are composed, these first.
+    /// ```
+    /// # use chainrule_autograd::{Array, Gradients, ParamId};
+    /// let (id, mut gradients) = (ParamId::fresh(), Gradients::default());
+    /// gradients.insert(id, Array::from_slice(&[3f32, -4.0], &[2])?);
+    /// let twice = gradients.clone().add(gradients)?;
+    /// assert_eq!(twice.get(id).unwrap().to_vec::<f32>()?, [6.0, -8.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// A parameter with gradients of two shapes or element types.
@@ -156,6 +206,13 @@ impl Gradients {
     }
 
     /// All gradients times `factor`.
+    /// ```
+    /// # use chainrule_autograd::{Array, Gradients, ParamId};
+    /// let (id, mut gradients) = (ParamId::fresh(), Gradients::default());
+    /// gradients.insert(id, Array::from_slice(&[3f32, -4.0], &[2])?);
+    /// assert_eq!(gradients.scale(0.5)?.get(id).unwrap().to_vec::<f32>()?, [1.5, -2.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// No memory.
@@ -165,6 +222,13 @@ impl Gradients {
     }
 
     /// The Euclidean norm over all parameters' gradients together, summed in double precision.
+    /// ```
+    /// # use chainrule_autograd::{Array, Gradients, ParamId};
+    /// let (id, mut gradients) = (ParamId::fresh(), Gradients::default());
+    /// gradients.insert(id, Array::from_slice(&[3f32, -4.0], &[2])?);
+    /// assert_eq!(gradients.norm()?, 5.0);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     pub fn norm(&self) -> Result<f64> {
         let mut total = 0.0;
         for gradient in self.parameters.values() {
@@ -174,6 +238,13 @@ impl Gradients {
     }
 
     /// Scales the gradients down to the given norm if theirs is larger (PyTorch's `clip_grad_norm_`). An optimizer's own clipping looks at its own model only.
+    /// ```
+    /// # use chainrule_autograd::{Array, Gradients, ParamId};
+    /// let (id, mut gradients) = (ParamId::fresh(), Gradients::default());
+    /// gradients.insert(id, Array::from_slice(&[3f32, -4.0], &[2])?);
+    /// assert!((gradients.clip_norm(1.0)?.norm()? - 1.0).abs() < 1e-6);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// No memory.
@@ -183,6 +254,13 @@ impl Gradients {
     }
 
     /// Limits every number to `-most ..= most` (PyTorch's `clip_grad_value_`).
+    /// ```
+    /// # use chainrule_autograd::{Array, Gradients, ParamId};
+    /// let (id, mut gradients) = (ParamId::fresh(), Gradients::default());
+    /// gradients.insert(id, Array::from_slice(&[3f32, -4.0], &[2])?);
+    /// assert_eq!(gradients.clip_value(3.5)?.get(id).unwrap().to_vec::<f32>()?, [3.0, -3.5]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// No memory.

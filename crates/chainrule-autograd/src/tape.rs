@@ -38,11 +38,24 @@ pub struct Tape {
 
 impl Tape {
     /// A tape in training mode: dropout drops, batch norm uses the statistics of the batch. Takes one number from `rng`, from which all randomness on this tape follows.
+    /// ```
+    /// # use chainrule_autograd::{Rng, Tape, Tensor};
+    /// let tape = Tape::training(&mut Rng::seeded(0));
+    /// assert!(tape.input(Tensor::from_slice(&[1f32], &[1])?).is_training());
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     pub fn training(rng: &mut Rng) -> Tape {
         Tape::new(true, rng)
     }
 
     /// A tape in inference mode, for gradients of a model as it infers.
+    /// ```
+    /// # use chainrule_autograd::{Rng, Tape, Tensor};
+    /// let tape = Tape::inference(&mut Rng::seeded(0));
+    /// let x = tape.watch(Tensor::from_slice(&[1f32], &[1])?);
+    /// assert!(x.needs_gradient() && !x.is_training());
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     pub fn inference(rng: &mut Rng) -> Tape {
         Tape::new(false, rng)
     }
@@ -78,11 +91,25 @@ impl Tape {
     }
 
     /// Puts data on the tape, as a constant. A tensor from elsewhere (off the tape or of another tape) also comes as a constant.
+    /// ```
+    /// # use chainrule_autograd::{Rng, Tape, Tensor};
+    /// let tape = Tape::training(&mut Rng::seeded(0));
+    /// let x = tape.input(Tensor::from_slice(&[1f32], &[1])?);
+    /// assert!(x.is_on_tape() && !x.needs_gradient());
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     pub fn input(&self, x: impl Into<Tensor>) -> Tensor {
         Tensor::on(x.into().array, &self.recorder, None, self.recorder.training)
     }
 
     /// Puts data on the tape and asks for its gradient: [`Gradients::wrt`](crate::Gradients::wrt). Integers have none and come as constants.
+    /// ```
+    /// # use chainrule_autograd::{Rng, Tape, Tensor};
+    /// let tape = Tape::training(&mut Rng::seeded(0));
+    /// let x = tape.watch(Tensor::from_slice(&[2f64], &[1])?);
+    /// assert_eq!(x.powf(3.0)?.sum()?.backward()?.wrt(&x).unwrap().to_vec::<f64>()?, [12.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     pub fn watch(&self, x: impl Into<Tensor>) -> Tensor {
         let array = x.into().array;
         let node = self.recorder.lock().leaf("watch", &array, Kind::Watched);
@@ -90,6 +117,15 @@ impl Tape {
     }
 
     /// From here on this tape reads `tensor` in place of a parameter: fast weights (MAML), hyper-networks, weight norm.
+    /// ```
+    /// # use chainrule_autograd::{ParamId, Rng, Tape, Tensor};
+    /// let (tape, id) = (Tape::training(&mut Rng::seeded(0)), ParamId::fresh());
+    /// let fast = tape.watch(Tensor::from_slice(&[5f64], &[1])?);
+    /// tape.bind(id, &fast)?;
+    /// let slow = Tensor::from_slice(&[1f64], &[1])?;
+    /// assert_eq!(tape.input(&slow).parameter(id, slow.array(), true)?.item()?, 5.0);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// A tensor of another tape, or one that was computed from trainable parameters off the tape.
@@ -106,6 +142,13 @@ impl Tape {
     }
 
     /// The names of what is recorded, in order: leaves (`parameter`, `watch`) and operations.
+    /// ```
+    /// # use chainrule_autograd::{Rng, Tape, Tensor};
+    /// let tape = Tape::training(&mut Rng::seeded(0));
+    /// tape.watch(Tensor::from_slice(&[2f64], &[1])?).square()?;
+    /// assert_eq!(tape.operations(), ["watch", "square"]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     pub fn operations(&self) -> Vec<&'static str> {
         self.recorder.lock().recording.nodes.iter().map(|n| n.name).collect()
     }

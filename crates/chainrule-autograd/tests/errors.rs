@@ -88,6 +88,7 @@ fn messages_name_operation_shapes_and_reason() {
         (zeros(&[3]).recurrence(&zeros(&[2]), 0), &["recurrence", "[2]", "[3]"]),
         (zeros(&[3]).scatter(0, &integers(&[3]), &zeros(&[1])), &["scatter", "3"]),
         (zeros(&[3]).scatter_add(0, &integers(&[0, 1]), &zeros(&[1])), &["scatter", "[2]", "[1]"]),
+        (zeros(&[3, 2]).take_along_dim(&integers(&[0]), 0), &["take_along_dim", "[1]", "[3, 2]"]),
         (zeros(&[3]).index_fill(0, &integers(&[3]), 1.0), &["index_copy", "3"]),
         (zeros(&[3]).index(&[]), &["index", "0 index arrays"]),
         (zeros(&[3]).index(&[Some(&integers(&[-4]))]), &["index", "-4", "-3..3"]),

@@ -1,6 +1,6 @@
 //! Elements picked and put by an index (i64) each: `x[i, indices[i, j, k], k]` for `axis` 1.
 
-use crate::{Array, DType, Keep, Result, Tensor};
+use crate::{Array, DType, Error, Keep, Result, Shape, Tensor};
 use chainrule_core::ops::gather::{self, Join};
 
 /// How [`Tensor::scatter_reduce`] joins the numbers that meet at one place.
@@ -46,16 +46,16 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// Shapes that do not broadcast; an index outside the dimension.
+    /// Different ranks; shapes that do not broadcast; an index outside the dimension.
     pub fn take_along_dim(&self, indices: &Tensor, axis: isize) -> Result<Tensor> {
         const OP: &str = "take_along_dim";
         let at = self.shape().axis(OP, axis)?;
-        let places = indices.shape().axis(OP, axis)?;
-        let narrow = |dims: &[usize], at: usize| crate::rules::reduce::kept_dims(dims, &[at]);
-        let common = crate::Shape::broadcast(OP, &crate::Shape::new(&narrow(self.dims(), at))?, &crate::Shape::new(&narrow(indices.dims(), places))?)?;
-        let with = |extent: usize| common.with(common.rank() - self.rank() + at, extent);
-        let (x, indices) = (self.broadcast_to(&with(self.dims()[at]))?, indices.broadcast_to(&with(indices.dims()[places]))?);
-        x.gather(if axis < 0 { axis } else { axis + common.rank() as isize - self.rank() as isize }, &indices)
+        if indices.rank() != self.rank() {
+            return Err(Error::shape(OP, format!("indices {:?} for {:?}, expected equal rank", indices.shape(), self.shape())));
+        }
+        let common = Shape::broadcast(OP, &self.shape().with(at, 1), &indices.shape().with(at, 1))?;
+        let stretched = |x: &Tensor| x.broadcast_to(&common.with(at, x.dims()[at]));
+        stretched(self)?.gather(axis, &stretched(indices)?)
     }
 
     /// `y = x; y[i, indices[i, j, k], k] = source[i, j, k]` for `axis` 1 (PyTorch's `scatter`). Of several written to one place the last stays, and it alone gets the gradient.

@@ -1,7 +1,7 @@
 //! Numbers of a dimension in order, and what is read off an order: the k largest, medians, quantiles, different numbers.
 
 use crate::{Result, Tensor};
-use chainrule_core::ops::sort;
+use chainrule_core::ops::{sort, unique};
 
 /// The different numbers of a tensor: see [`Tensor::unique`].
 #[derive(Clone, Debug)]
@@ -14,8 +14,8 @@ pub struct Unique {
     pub counts: Tensor,
 }
 
-impl From<sort::Unique> for Unique {
-    fn from(found: sort::Unique) -> Unique {
+impl From<unique::Unique> for Unique {
+    fn from(found: unique::Unique) -> Unique {
         Unique { values: found.values.into(), inverse: found.inverse.into(), counts: found.counts.into() }
     }
 }
@@ -130,7 +130,7 @@ impl Tensor {
     /// # Errors
     /// No memory.
     pub fn unique(&self) -> Result<Unique> {
-        Ok(sort::unique(&self.array)?.into())
+        Ok(unique::unique(&self.array)?.into())
     }
 
     /// Runs of equal numbers in row-major order as one number each, with the way back and lengths (PyTorch's `unique_consecutive`). They carry no gradient.
@@ -144,7 +144,7 @@ impl Tensor {
     /// # Errors
     /// No memory.
     pub fn unique_consecutive(&self) -> Result<Unique> {
-        Ok(sort::unique_consecutive(&self.array)?.into())
+        Ok(unique::unique_consecutive(&self.array)?.into())
     }
 }
 

@@ -19,7 +19,7 @@ pub fn add(cases: &mut Cases) {
     cases.add("index_copy by a matrix", vec![numbers(&[4]), integers(&[3, 1, 0, 3], &[2, 2]), others(&[2, 2])], |x| x[0].index_copy(0, &x[1], &x[2]));
     cases.add("index_fill", vec![numbers(&[2, 4, 3]), integers(&[2, 0], &[2])], |x| x[0].index_fill(-2, &x[1], 0.7));
     cases.add("take_along_dim", vec![numbers(&[3, 4]), integers(&[2, 0], &[1, 2])], |x| x[0].take_along_dim(&x[1], 1));
-    cases.add("take_along_dim of fewer rows", vec![numbers(&[4]), integers(&[2, 0, 1, 1], &[2, 2])], |x| x[0].take_along_dim(&x[1], -1));
+    cases.add("take_along_dim of fewer rows", vec![numbers(&[1, 4]), integers(&[2, 0, 1, 1], &[2, 2])], |x| x[0].take_along_dim(&x[1], -1));
     for (dims, axis) in [(&[3usize, 5][..], 1isize), (&[5, 4], 0)] {
         let inputs = || vec![numbers(dims), places(), others(&[3, 4])];
         cases.add(format!("scatter {dims:?}"), inputs(), move |x| x[0].scatter(axis, &x[1], &x[2]));

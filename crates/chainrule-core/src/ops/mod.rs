@@ -26,6 +26,7 @@ pub mod sort;
 #[cfg(test)]
 pub(crate) mod testing;
 pub mod unfold;
+pub mod unique;
 pub mod update;
 
 pub use crate::random::dropout;
