@@ -3,7 +3,7 @@
 //!     cargo run --release --example forecast -- [--epochs 6] [--seed 0]
 //!
 //! Reads `series/ETTh1.csv` of the folder that `CHAINRULE_DATA` names, else of `../shared/data`; the file is published as ETDataset (github.com/zhouhaoyi/ETDataset).
-//! Hourly values, normalised by the training months; 12 months train, the next 4 choose, the last 4 are the test. A window of 96 hours of all 7 series predicts the next 24 hours of `OT`.
+//! Hourly values, normalised by the training months; 12 months train, the next 4 choose, the last 4 are the test. Fourteen days of the temperature predict its next 24 hours.
 
 use chainrule::nn::{Conv1d, Dropout, Flatten, Gelu, Layer, Linear, Sequential};
 use chainrule::optim::{AdamW, Schedule};
@@ -11,72 +11,51 @@ use chainrule::{Result, Rng, Tape, Tensor};
 use std::error::Error;
 use std::path::PathBuf;
 
-const SEEN: usize = 96;
+const SEEN: usize = 14 * 24;
 const AHEAD: usize = 24;
-const SERIES: usize = 7;
-/// The series to forecast.
-const TARGET: usize = 6;
 const MONTH: usize = 30 * 24;
 
-/// Hours by series, normalised.
-struct Hours(Vec<[f32; SERIES]>);
+/// Temperatures by the hour, normalised.
+struct Hours(Vec<f32>);
 
 impl Hours {
     fn read() -> Result<Hours, Box<dyn Error>> {
         let folder = std::env::var_os("CHAINRULE_DATA").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
         let file = folder.join("series/ETTh1.csv");
         let mut reader = csv::Reader::from_path(&file)
-            .map_err(|e| format!("{}: {e}; get ETTh1.csv from github.com/zhouhaoyi/ETDataset and name its folder's parent by CHAINRULE_DATA", file.display()))?;
-        let mut hours = vec![];
-        for record in reader.records() {
-            let record = record?;
-            let mut hour = [0.0; SERIES];
-            for (value, text) in hour.iter_mut().zip(record.iter().skip(1)) {
-                *value = text.parse()?;
-            }
-            hours.push(hour);
-        }
+            .map_err(|e| format!("{}: {e}; put ETTh1.csv (github.com/zhouhaoyi/ETDataset) there, or name another folder by CHAINRULE_DATA", file.display()))?;
+        let column = reader.headers()?.iter().position(|name| name == "OT").ok_or("no column OT")?;
+        let hours = reader.records().map(|record| Ok(record?[column].parse()?)).collect::<Result<Vec<f64>, Box<dyn Error>>>()?;
         if hours.len() < 20 * MONTH {
             return Err(format!("{}: {} hours, expected 20 months of them", file.display(), hours.len()).into());
         }
-        for series in 0..SERIES {
-            let known = || hours[..12 * MONTH].iter().map(|hour| hour[series] as f64);
-            let count = (12 * MONTH) as f64;
-            let mean = known().sum::<f64>() / count;
-            let deviation = (known().map(|x| (x - mean).powi(2)).sum::<f64>() / count).sqrt();
-            for hour in &mut hours {
-                hour[series] = ((hour[series] as f64 - mean) / deviation) as f32;
-            }
-        }
-        Ok(Hours(hours))
+        let known = &hours[..12 * MONTH];
+        let mean = known.iter().sum::<f64>() / known.len() as f64;
+        let deviation = (known.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / known.len() as f64).sqrt();
+        Ok(Hours(hours.iter().map(|x| ((x - mean) / deviation) as f32).collect()))
     }
 
-    /// What is seen, `[N, 7, 96]`, and what follows of the target, `[N, 24]`, both relative to the target's last value seen.
+    /// What is seen, `[N, 1, 336]`, and what follows, `[N, 24]`, both relative to the last value seen.
     fn windows(&self, starts: &[usize]) -> Result<(Tensor, Tensor)> {
-        let (mut seen, mut ahead) = (Vec::with_capacity(starts.len() * SERIES * SEEN), Vec::with_capacity(starts.len() * AHEAD));
-        for &start in starts {
-            let window = &self.0[start..start + SEEN + AHEAD];
-            let last = window[SEEN - 1][TARGET];
-            for series in 0..SERIES {
-                let shift = if series == TARGET { last } else { 0.0 };
-                seen.extend(window[..SEEN].iter().map(|hour| hour[series] - shift));
-            }
-            ahead.extend(window[SEEN..].iter().map(|hour| hour[TARGET] - last));
-        }
-        Ok((Tensor::from_slice(&seen, &[starts.len(), SERIES, SEEN])?, Tensor::from_slice(&ahead, &[starts.len(), AHEAD])?))
+        let part = |from: usize, to: usize| -> Vec<f32> {
+            let relative = |&start: &usize| self.0[start + from..start + to].iter().map(move |hour| hour - self.0[start + SEEN - 1]);
+            starts.iter().flat_map(relative).collect()
+        };
+        let (seen, ahead) = (part(0, SEEN), part(SEEN, SEEN + AHEAD));
+        Ok((Tensor::from_slice(&seen, &[starts.len(), 1, SEEN])?, Tensor::from_slice(&ahead, &[starts.len(), AHEAD])?))
     }
 }
 
-/// `[N, 7, 96] -> [N, 24]`
+/// `[N, 1, 336] -> [N, 24]`: a day at a time every six hours, then half a day around each.
 fn network(rng: &mut Rng) -> Result<Sequential> {
     Ok(Sequential::new()
-        .add(Conv1d::new(SERIES, 24, 5, rng)?.stride(2).padding(2))
+        .add(Conv1d::new(1, 16, 24, rng)?.stride(6))
         .add(Gelu)
-        .add(Conv1d::new(24, 32, 5, rng)?.stride(2).padding(2))
+        .add(Conv1d::new(16, 16, 5, rng)?.stride(2))
         .add(Gelu)
         .add(Flatten::new())
         .add(Dropout::new(0.3))
-        .add(Linear::new(32 * SEEN / 4, AHEAD, rng)?))
+        .add(Linear::new(16 * 25, AHEAD, rng)?))
 }
 
 /// Mean squared and mean absolute error over all windows that begin in `range`.
@@ -107,7 +86,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let train = 12 * MONTH - SEEN - AHEAD + 1;
     let (choice, test) = (12 * MONTH - SEEN..16 * MONTH - SEEN - AHEAD, 16 * MONTH - SEEN..20 * MONTH - SEEN - AHEAD);
     let steps = epochs * train.div_ceil(64);
-    let mut adam = AdamW::new(1e-3).weight_decay(0.05).schedule(Schedule::cosine(steps as u64));
+    let mut adam = AdamW::new(5e-4).weight_decay(0.05).schedule(Schedule::cosine(steps as u64));
     let mut best: Option<(f64, Sequential)> = None;
     for epoch in 1..=epochs {
         let order = rng.permutation(train);
@@ -128,7 +107,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let model = best.map_or(model, |(_, model)| model);
     let cnn = errors(&hours, test.clone(), |_, seen| Ok(model.run(seen)?))?;
     let last = errors(&hours, test.clone(), |starts, _| Ok(Tensor::zeros(&[starts.len(), AHEAD], chainrule::DType::F32)?))?;
-    let yesterday = errors(&hours, test, |_, seen| Ok(seen.select(1, TARGET)?.narrow(1, SEEN - AHEAD, AHEAD)?))?;
+    let yesterday = errors(&hours, test, |_, seen| Ok(seen.select(1, 0)?.narrow(1, SEEN - AHEAD, AHEAD)?))?;
     for (name, [squared, absolute]) in [("the last value again", last), ("the same hour yesterday", yesterday), ("CNN", cnn)] {
         println!("{name:>24}: mean squared error {squared:.4}, mean absolute error {absolute:.4}");
     }

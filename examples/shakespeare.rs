@@ -25,8 +25,9 @@ impl Text {
     fn read() -> Result<Text, Box<dyn Error>> {
         let folder = std::env::var_os("CHAINRULE_DATA").map_or_else(|| PathBuf::from("../shared/data"), PathBuf::from);
         let file = folder.join("text/tinyshakespeare.txt");
-        let text = std::fs::read_to_string(&file)
-            .map_err(|e| format!("{}: {e}; put char-rnn's input.txt (github.com/karpathy/char-rnn) there, or name another folder by CHAINRULE_DATA", file.display()))?;
+        let text = std::fs::read_to_string(&file).map_err(|e| {
+            format!("{}: {e}; put char-rnn's input.txt (github.com/karpathy/char-rnn) there, or name another folder by CHAINRULE_DATA", file.display())
+        })?;
         let mut letters: Vec<char> = text.chars().collect();
         letters.sort_unstable();
         letters.dedup();
@@ -83,7 +84,8 @@ impl Model {
             "transformer" => {
                 let (width, heads) = (160, 4);
                 let positions = RotaryPositions::new(WINDOW, width / heads)?;
-                let mut layer = || Ok(TransformerEncoderLayer::new(width, heads, 4 * width, rng)?.activation(Gelu).norm_first().dropout(0.1).rotary(positions.clone()));
+                let mut layer =
+                    || Ok(TransformerEncoderLayer::new(width, heads, 4 * width, rng)?.activation(Gelu).norm_first().dropout(0.1).rotary(positions.clone()));
                 let layers = TransformerEncoder::new(4, &mut layer)?.norm(LayerNorm::new(&[width])?);
                 Model::Transformer(Attentive {
                     embedding: Embedding::new(letters, width, rng)?,

@@ -4,7 +4,7 @@
 //! So every sort is stable, and any range of ranks is found by selection before it is sorted. NaN counts as larger than every number, as in PyTorch; -0 equals 0.
 
 use crate::array::Array;
-use crate::dtype::{DType, Element, with_element};
+use crate::dtype::{Element, with_element};
 use crate::error::{Error, Result};
 use crate::ops::lines;
 use half::{bf16, f16};

@@ -120,7 +120,11 @@ fn an_lstm_follows_pytorch() -> Result<()> {
 #[test]
 fn an_encoder_layer_follows_pytorch() -> Result<()> {
     let rng = &mut Rng::seeded(0);
-    let encoder = Encoder { emb: Embedding::new(11, 8, rng)?, layer: TransformerEncoderLayer::new(8, 2, 16, rng)?.activation(Gelu).dropout(0.0), out: Linear::new(8, 5, rng)? };
+    let encoder = Encoder {
+        emb: Embedding::new(11, 8, rng)?,
+        layer: TransformerEncoderLayer::new(8, 2, 16, rng)?.activation(Gelu).dropout(0.0),
+        out: Linear::new(8, 5, rng)?,
+    };
     for (dtype, tolerance) in PRECISIONS {
         follows("encoder", encoder.clone(), Box::new(AdamW::new(3e-3).weight_decay(0.1)), dtype, tolerance)?;
     }
