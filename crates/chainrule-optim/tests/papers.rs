@@ -33,7 +33,7 @@ fn compare(optimizer: impl Fn() -> Box<dyn Optimize>, mut paper: impl FnMut(i32,
 #[test]
 fn lion() {
     for (beta1, beta2, decay) in [(0.9, 0.99, 0.0), (0.8, 0.7, 0.3)] {
-        let mut m = vec![0.0; 15];
+        let mut m = [0.0; 15];
         let paper = |_: i32, p: &mut [f64], g: &[f64]| {
             for i in 0..p.len() {
                 let update = beta1 * m[i] + (1.0 - beta1) * g[i];
@@ -50,7 +50,7 @@ fn lion() {
 #[test]
 fn lamb() {
     for (beta1, beta2, eps, decay) in [(0.9, 0.999, 1e-6, 0.01), (0.8, 0.9, 1e-2, 0.0)] {
-        let (mut m, mut v) = (vec![0.0; 15], vec![0.0; 15]);
+        let (mut m, mut v) = ([0.0; 15], [0.0; 15]);
         let paper = |t: i32, p: &mut [f64], g: &[f64]| {
             let mut u = vec![0.0; p.len()];
             for i in 0..p.len() {

@@ -3,7 +3,7 @@
 //! One fused kernel backward; when the pass is recorded, the same formula in operations on tensors:
 //! with `z = (x - mean) rstd`, `g = dy w` and means over what is normalised, `dx = rstd (g - mean(g) - z mean(g z))`, `dw = sum dy z`, `db = sum dy`. Without centring (RMS norm) the mean is 0, and the term `mean(g)` is absent.
 
-use crate::{Array, Keep, Pass, Result, Tensor};
+use crate::{Array, Error, Keep, Pass, Result, Tensor};
 use chainrule_core::ops::norm;
 
 impl Tensor {
@@ -132,6 +132,31 @@ impl Tensor {
     /// A dimension named twice or out of range; an element type other than f32 and f64.
     pub fn normalize(&self, p: f64, axes: &[isize], eps: f64) -> Result<Tensor> {
         self.div(&self.norm(p, axes, true)?.clamp(eps, f64::INFINITY)?)
+    }
+
+    /// Each slice of dimension `axis` whose p-norm is above `most` shortened to it, the others as they are (PyTorch's `renorm`, which adds 1e-7 to the norms as here).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let y = Tensor::from_slice(&[3f64, 4.0, 0.3, 0.4], &[2, 2])?.renorm(2.0, 0, 1.0)?.to_vec::<f64>()?;
+    /// assert!((y[0] - 0.6).abs() < 1e-6 && y[2..] == [0.3, 0.4]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// Fewer than two dimensions; a dimension out of range; a bound below 0; an element type other than f32 and f64.
+    pub fn renorm(&self, p: f64, axis: isize, most: f64) -> Result<Tensor> {
+        const OP: &str = "renorm";
+        let kept = self.shape().axis(OP, axis)?;
+        if self.rank() < 2 {
+            return Err(Error::shape(OP, format!("the input has shape {:?}, expected at least two dimensions", self.shape())));
+        }
+        if most.is_nan() || most < 0.0 {
+            return Err(Error::value(OP, format!("the largest norm is {most}, expected at least 0")));
+        }
+        let others: Vec<isize> = (0..self.rank()).filter(|&a| a != kept).map(|a| a as isize).collect();
+        let length = self.norm(p, &others, true)?;
+        let short = length.less_equal(&Tensor::scalar(most, self.dtype())?)?;
+        self.mul(&length.add_scalar(1e-7)?.reciprocal()?.mul_scalar(most)?.masked_fill(&short, 1.0)?)
     }
 
     /// `magnitude · v / |v|` where these are the directions v: the Euclidean norm is taken over all dimensions but `axis`, over all for `None` (PyTorch's `weight_norm`, whose axis is 0 unless given; Salimans and Kingma 2016).

@@ -25,6 +25,9 @@ pub fn add(cases: &mut Cases) {
     for (p, axes) in [(2.0, &[1isize][..]), (1.0, &[0]), (3.0, &[-1, 0]), (2.0, &[])] {
         cases.add(format!("normalize {p} {axes:?}"), vec![positive(&[3, 4])], move |x| x[0].normalize(p, axes, 1e-12));
     }
+    for (p, axis) in [(2.0, 0isize), (1.0, -1), (3.0, 1)] {
+        cases.add(format!("renorm {p} {axis}"), vec![positive(&[3, 4, 2])], move |x| x[0].renorm(p, axis, 1.4));
+    }
     cases.add("normalize shorter than eps", vec![numbers(&[2, 3])], |x| x[0].normalize(2.0, &[1], 20.0));
     cases.add("normalize nothing", vec![numbers(&[0, 3])], |x| x[0].normalize(2.0, &[1], 1e-12));
     for (axis, magnitude) in [(Some(0), &[3usize, 1, 1][..]), (Some(-1), &[1, 1, 4]), (None, &[])] {
@@ -56,5 +59,6 @@ fn misuse() {
     assert!(error(a.bilinear(&numbers(&[3, 3]), &weight, None)).contains("expected [O, 4, 3]"));
     assert!(error(a.group_norm(3, None, None, 1e-5)).contains("4 channels of input [3, 4] do not divide into 3 groups"));
     assert!(numbers(&[3]).instance_norm(None, None, 1e-5).is_err() && numbers(&[]).bilinear(&b, &weight, None).is_err());
+    assert!(a.renorm(2.0, 2, 1.0).is_err() && a.renorm(2.0, 0, -1.0).is_err() && numbers(&[3]).renorm(2.0, 0, 1.0).is_err());
     assert!(a.rms_norm(3, None, 1e-5).is_err() && a.normalize(2.0, &[2], 1e-12).is_err() && a.weight_norm(&b, Some(2)).is_err());
 }

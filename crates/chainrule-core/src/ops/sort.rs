@@ -176,6 +176,7 @@ pub fn median(x: &Array, axis: isize) -> Result<(Array, Array)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dtype::DType;
     use crate::ops::testing::{assert_same_bits, doubles, noise};
 
     /// A sort by comparison, of a few different numbers so that there are ties.

@@ -3,7 +3,7 @@
 use crate::adapter::{Operation, adapted};
 use crate::init::Init;
 use crate::{BoxedAdapter, Param};
-use chainrule_autograd::{Array, DType, Error, Result, Rng};
+use chainrule_autograd::{Array, DType, Error, Result, Rng, Tensor};
 use chainrule_core::ops::elementwise::{Binary, binary};
 
 /// Rows of the weight by index: i64 `[..] -> [.., D]`.
@@ -50,6 +50,23 @@ impl Embedding {
         self.weight.value = binary(Binary::Mul, &self.weight.value, &keep)?;
         self.padding = Some(index);
         Ok(self)
+    }
+
+    /// Shortens the rows whose p-norm is above `most` to it. Called after each step of the optimizer this is PyTorch's `max_norm`, which shortens rows when they are next read; p is 2 there unless given.
+    /// ```
+    /// # use chainrule_autograd::{Rng, Tensor};
+    /// # use chainrule_nn::Embedding;
+    /// let mut embedding = Embedding::new(10, 8, &mut Rng::seeded(0))?;
+    /// embedding.limit_norm(0.5, 2.0)?;
+    /// assert!(Tensor::from(&embedding.weight.value).norm(2.0, &[1], false)?.to_vec::<f32>()?.iter().all(|norm| *norm < 0.5001));
+    /// # Ok::<(), chainrule_nn::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A bound below 0.
+    pub fn limit_norm(&mut self, most: f64, p: f64) -> Result<()> {
+        self.weight.value = self.weight.at(Tensor::from(&self.weight.value).renorm(p, 0, most))?.into_array();
+        Ok(())
     }
 }
 

@@ -26,6 +26,7 @@ const FAMILIES: &[(&str, f64)] = &[
     ("arrays", 2e-5),
     ("norms", 2e-5),
     ("criteria", 1e-4),
+    ("windows", 2e-5),
 ];
 
 #[derive(Default)]
