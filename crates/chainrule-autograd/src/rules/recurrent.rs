@@ -34,6 +34,14 @@ pub struct Recurrence<'a> {
 
 impl Tensor {
     /// `h' = tanh(W x + b + V h + d)` for each step: `[B, T, D] -> [B, T, H]`, and the last h `[B, H]` (PyTorch's `rnn_tanh` of one layer; Elman 1990). Without `initial` h starts from zero.
+    /// ```
+    /// # use chainrule_autograd::{DType, Recurrence, RecurrentWeights, Tensor};
+    /// let (x, weight_ih, weight_hh) = (Tensor::zeros(&[2, 5, 3], DType::F32)?, Tensor::ones(&[4, 3], DType::F32)?, Tensor::ones(&[4, 4], DType::F32)?);
+    /// let weights = RecurrentWeights { weight_ih: &weight_ih, weight_hh: &weight_hh, bias_ih: None, bias_hh: None };
+    /// let (y, [h]) = x.rnn_tanh(None, &weights, Recurrence::default())?;
+    /// assert_eq!((y.dims(), h.dims()), (&[2, 5, 4][..], &[2, 4][..]));
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Shapes that do not belong together; lengths beyond T; different element types, or other ones than f32 and f64.
@@ -42,6 +50,14 @@ impl Tensor {
     }
 
     /// `h' = max(W x + b + V h + d, 0)` for each step; else as [`rnn_tanh`](Tensor::rnn_tanh) (PyTorch's `rnn_relu`).
+    /// ```
+    /// # use chainrule_autograd::{DType, Recurrence, RecurrentWeights, Tensor};
+    /// let (x, weight_ih, weight_hh) = (Tensor::ones(&[1, 3, 1], DType::F32)?, Tensor::ones(&[1, 1], DType::F32)?, Tensor::ones(&[1, 1], DType::F32)?);
+    /// let weights = RecurrentWeights { weight_ih: &weight_ih, weight_hh: &weight_hh, bias_ih: None, bias_hh: None };
+    /// let (y, [h]) = x.rnn_relu(None, &weights, Recurrence::default())?;
+    /// assert_eq!((y.to_vec::<f32>()?, h.to_vec::<f32>()?), (vec![1.0, 2.0, 3.0], vec![3.0]));
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`rnn_tanh`](Tensor::rnn_tanh).
@@ -71,6 +87,14 @@ impl Tensor {
 
     /// `h' = (1 - z) n + z h` for each step, with `n = tanh(Wₙ x + bₙ + r (Vₙ h + dₙ))` and `r`, `z` being `σ(W x + b + V h + d)` of theirs, the weights in the order r, z, n:
     /// `[B, T, D] -> [B, T, H]`, and the last h `[B, H]` (PyTorch's `gru` of one layer; Cho et al. 2014). Without `initial` h starts from zero.
+    /// ```
+    /// # use chainrule_autograd::{DType, Recurrence, RecurrentWeights, Tensor};
+    /// let (x, weight_ih, weight_hh) = (Tensor::zeros(&[2, 5, 3], DType::F32)?, Tensor::ones(&[12, 3], DType::F32)?, Tensor::ones(&[12, 4], DType::F32)?);
+    /// let weights = RecurrentWeights { weight_ih: &weight_ih, weight_hh: &weight_hh, bias_ih: None, bias_hh: None };
+    /// let (y, [h]) = x.gru(None, &weights, Recurrence::default())?;
+    /// assert_eq!((y.dims(), h.to_vec::<f32>()?), (&[2, 5, 4][..], vec![0.0; 8]));
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`rnn_tanh`](Tensor::rnn_tanh).

@@ -1,7 +1,7 @@
 //! Pieces of rows: what the kernels of a step load, compute and store at once.
 
 use crate::float::Float;
-use crate::simd::{Real, Simd};
+use crate::simd::{Real, Simd, Vector};
 use std::ops::Range;
 
 /// The width of a piece: a register of the widest level.
@@ -16,17 +16,16 @@ pub(super) fn pieces(units: Range<usize>) -> impl Iterator<Item = (usize, usize)
 /// `width <= PIECE` numbers from `at` on, then zeros.
 ///
 /// # Safety
-/// The numbers must be readable, and nobody writes them meanwhile.
+/// Runs inside [`crate::simd::run`]; the numbers must be readable, and nobody writes them meanwhile.
 #[inline(always)]
 pub(super) unsafe fn load<S: Simd, T: Float>(at: *const T, width: usize) -> [T::Real<S>; PIECE] {
+    let lanes = T::Vector::<S>::LANES;
     let mut piece = [T::zero(); PIECE];
-    // SAFETY: the caller's promise.
-    unsafe {
-        if width == PIECE {
-            piece = at.cast::<[T; PIECE]>().read_unaligned();
-        } else {
-            std::ptr::copy_nonoverlapping(at, piece.as_mut_ptr(), width);
-        }
+    for start in (0..PIECE).step_by(lanes) {
+        let (from, to) = (at.wrapping_add(start), piece[start..].as_mut_ptr());
+        let count = width.saturating_sub(start).min(lanes);
+        // SAFETY: the caller's promise; a register of any level divides a piece. A copy of `width` numbers would be a call.
+        unsafe { if count == lanes { T::Vector::<S>::load(from) } else { T::Vector::<S>::load_first(from, count) }.store(to) };
     }
     piece.map(T::Real::<S>::wrap)
 }
@@ -34,16 +33,18 @@ pub(super) unsafe fn load<S: Simd, T: Float>(at: *const T, width: usize) -> [T::
 /// Writes the first `width` numbers of a piece.
 ///
 /// # Safety
-/// Their places must be writable, and nobody else uses them meanwhile.
+/// Runs inside [`crate::simd::run`]; the places must be writable, and nobody else uses them meanwhile.
 #[inline(always)]
 pub(super) unsafe fn store<S: Simd, T: Float>(piece: [T::Real<S>; PIECE], at: *mut T, width: usize) {
+    let lanes = T::Vector::<S>::LANES;
     let piece = piece.map(Real::number);
-    // SAFETY: the caller's promise.
-    unsafe {
-        if width == PIECE {
-            at.cast::<[T; PIECE]>().write_unaligned(piece);
-        } else {
-            std::ptr::copy_nonoverlapping(piece.as_ptr(), at, width);
+    for start in (0..PIECE).step_by(lanes) {
+        let to = at.wrapping_add(start);
+        let count = width.saturating_sub(start).min(lanes);
+        // SAFETY: as in `load`.
+        unsafe {
+            let register = T::Vector::<S>::load(piece[start..].as_ptr());
+            if count == lanes { register.store(to) } else { register.store_first(to, count) }
         }
     }
 }

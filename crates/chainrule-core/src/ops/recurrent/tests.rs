@@ -8,8 +8,8 @@ const CELLS: [Cell; 4] = [Cell::RnnTanh, Cell::RnnRelu, Cell::Lstm, Cell::Gru];
 
 type Sizes = (usize, usize, usize, usize, Option<&'static [usize]>);
 
-/// Batch, steps, features, units, lengths: one of each; whole and ragged pieces and panels; more rows than a tile; few steps and none; sequences of one length, of several, and without steps.
-const CASES: [Sizes; 10] = [
+/// Batch, steps, features, units, lengths: one of each; whole and ragged pieces and panels; more rows than a tile; few steps and none; sequences of one length, of several, and without steps; extents of 0.
+const CASES: [Sizes; 13] = [
     (1, 1, 1, 1, None),
     (2, 5, 3, 4, None),
     (3, 2, 5, 33, None),
@@ -20,6 +20,9 @@ const CASES: [Sizes; 10] = [
     (3, 4, 2, 3, Some(&[0, 4, 2])),
     (2, 3, 2, 3, Some(&[0, 0])),
     (2, 0, 3, 4, None),
+    (0, 3, 2, 2, None),
+    (2, 3, 0, 2, None),
+    (2, 3, 2, 0, None),
 ];
 
 /// All inputs of a layer, in the order in which `recurrent_backward` gives gradients.
