@@ -45,15 +45,15 @@ const WINDOW: usize = 128;
 
 /// What a model remembers of the text before.
 enum Memory {
-    State(Option<[Tensor; 2]>),
+    State(Option<Box<[Tensor; 2]>>),
     Keys(Vec<KeyValueCache>),
 }
 
 /// `[B, T] -> [B, T, V]`: what comes next.
 #[derive(Module, Clone)]
 enum Model {
-    Lstm(Recurrent),
-    Transformer(Attentive),
+    Lstm(Box<Recurrent>),
+    Transformer(Box<Attentive>),
 }
 
 #[derive(Module, Clone)]
@@ -75,24 +75,24 @@ struct Attentive {
 impl Model {
     fn new(name: &str, letters: usize, rng: &mut Rng) -> Result<Model, Box<dyn Error>> {
         Ok(match name {
-            "lstm" => Model::Lstm(Recurrent {
+            "lstm" => Model::Lstm(Box::new(Recurrent {
                 embedding: Embedding::new(letters, 64, rng)?,
                 lstm: Lstm::new(64, 256, 2, rng)?.dropout(0.2),
                 dropout: Dropout::new(0.2),
                 head: Linear::new(256, letters, rng)?,
-            }),
+            })),
             "transformer" => {
                 let (width, heads) = (160, 4);
                 let positions = RotaryPositions::new(WINDOW, width / heads)?;
                 let mut layer =
                     || Ok(TransformerEncoderLayer::new(width, heads, 4 * width, rng)?.activation(Gelu).norm_first().dropout(0.1).rotary(positions.clone()));
                 let layers = TransformerEncoder::new(4, &mut layer)?.norm(LayerNorm::new(&[width])?);
-                Model::Transformer(Attentive {
+                Model::Transformer(Box::new(Attentive {
                     embedding: Embedding::new(letters, width, rng)?,
                     dropout: Dropout::new(0.1),
                     layers,
                     head: Linear::new(width, letters, rng)?,
-                })
+                }))
             }
             other => return Err(format!("--model {other}: expected lstm or transformer").into()),
         })
@@ -102,9 +102,9 @@ impl Model {
     fn next(&self, tokens: &Tensor, memory: &mut Memory) -> Result<Tensor, TensorError> {
         match (self, memory) {
             (Model::Lstm(model), Memory::State(state)) => {
-                let (y, last) = model.lstm.sequence(&model.embedding.forward(tokens)?, state.as_ref(), None)?;
+                let (y, last) = model.lstm.sequence(&model.embedding.forward(tokens)?, state.as_deref(), None)?;
                 // The next window starts from these numbers; no gradient goes back further.
-                *state = Some(last.map(|s| s.array().clone().into()));
+                *state = Some(Box::new(last.map(|s| s.array().clone().into())));
                 model.head.forward(&model.dropout.forward(&y)?)
             }
             (Model::Transformer(model), Memory::Keys(caches)) => model.head.forward(&model.layers.continued(&model.embedding.forward(tokens)?, caches)?),
@@ -207,7 +207,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let argument = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1));
     let name = argument("--model").map_or("lstm", String::as_str);
     let seed = argument("--seed").map_or(Ok(0), |s| s.parse())?;
-    let steps: usize = argument("--steps").map_or(Ok(if name == "lstm" { 6000 } else { 5000 }), |s| s.parse())?;
+    let steps: usize = argument("--steps").map_or(Ok(if name == "lstm" { 3000 } else { 4000 }), |s| s.parse())?;
     let text = Text::read()?;
     let rng = &mut Rng::seeded(seed);
     let mut model = Model::new(name, text.letters.len(), rng)?;
