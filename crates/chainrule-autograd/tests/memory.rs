@@ -1,7 +1,7 @@
 //! What a training step leaves behind: nothing. One test, because the figures are the whole process's.
 
-use chainrule_autograd::{Array, DType, Keep, ParamId, Result, Rng, Tape, Tensor};
-use chainrule_core::memory::statistics;
+use chainrule_autograd::{Array, Attention, DType, Keep, ParamId, Result, Rng, Tape, Tensor};
+use chainrule_core::memory::{reset_peak, statistics};
 
 #[test]
 fn live_bytes_return_to_the_baseline() -> Result<()> {
@@ -71,7 +71,8 @@ fn live_bytes_return_to_the_baseline() -> Result<()> {
         step(&mut rng)?;
     }
     assert_eq!(statistics().system_allocations, before);
-    a_checkpoint_keeps_nothing_between_its_runs()
+    a_checkpoint_keeps_nothing_between_its_runs()?;
+    attention_is_linear_in_the_sequence()
 }
 
 fn a_checkpoint_keeps_nothing_between_its_runs() -> Result<()> {
@@ -87,5 +88,22 @@ fn a_checkpoint_keeps_nothing_between_its_runs() -> Result<()> {
     };
     let (with, without) = (bytes(true)?, bytes(false)?);
     assert!(with <= (1 << 20) + 4096 && without >= 5 << 20, "{with} bytes with, {without} without");
+    Ok(())
+}
+
+/// Twice the sequence takes twice the memory, forward and backward; all weights of 2048 queries and keys alone would take 16 MiB a head.
+fn attention_is_linear_in_the_sequence() -> Result<()> {
+    let peak = |steps: usize| -> Result<usize> {
+        let inputs = [1, 2, 3].map(|seed| Tensor::uniform(&[2, steps, 16], -1.0, 1.0, DType::F32, &mut Rng::seeded(seed)));
+        let tape = Tape::training(&mut Rng::seeded(0));
+        let before = statistics().live;
+        reset_peak();
+        let [query, key, value] = inputs.map(|x| x.map(|x| tape.watch(x)));
+        let how = Attention { causal: Some(0), dropout: 0.1, ..Attention::default() };
+        query?.scaled_dot_product_attention(&key?, &value?, &how)?.sum()?.backward()?;
+        Ok(statistics().peak - before)
+    };
+    let (short, long) = (peak(1024)?, peak(2048)?);
+    assert!(long <= 2 * short + 65536 && long < 8 << 20, "{short} bytes for 1024 steps, {long} for 2048");
     Ok(())
 }

@@ -3,7 +3,6 @@
 use super::*;
 use crate::array::Array;
 use crate::dtype::DType;
-use crate::memory;
 use crate::ops::testing::*;
 
 /// What is attended to.
@@ -206,20 +205,6 @@ fn weights_are_dropped_at_the_rate() {
     assert!((share - 0.25).abs() < 0.01, "{share}");
     assert!(dropped.iter().all(|x| *x == 0.0 || (x - 4.0 / 3.0).abs() < 1e-6));
     assert_ne!(dropped, doubles(&drop_weights(&ones, 0.25, 10).unwrap()));
-}
-
-/// Scores of 2048² numbers would take 16 MiB a head.
-#[test]
-fn memory_is_linear_in_the_sequence() {
-    let _alone = crate::simd::alone();
-    let case = Case { query: &[1, 2], shared: &[1, 2], sizes: [2048, 2048, 16, 16], mask: None, options: Options { causal: Some(0), ..Options::default() } };
-    let x = case.inputs(DType::F32);
-    memory::reset_peak();
-    let before = memory::statistics().live;
-    compute(&x, &case.options);
-    let used = memory::statistics().peak - before;
-    // The output, ln_sum, three gradients and the partial sums of one of them: at most two dozen times an input.
-    assert!(used < 24 * x.query.count() * 4 + (4 << 20), "{used}");
 }
 
 #[test]
