@@ -4,8 +4,9 @@
 //! The second run is recorded on a tape that has the outer one's streams again. Its backward sweep starts from the gradients that the outer one has gathered, and so adds up in the same order: the same bits as without.
 
 use crate::gradients::Gradients;
+use crate::recorder::Recorder;
+use crate::recording::{Kind, NodeId, Recording};
 use crate::scan::{Slots, sweep};
-use crate::tape::{Kind, NodeId, Recorder, Recording};
 use crate::{Array, DType, Error, ParamId, Result, Tensor};
 use std::sync::Arc;
 

@@ -21,6 +21,8 @@ mod gradients;
 mod operators;
 mod pass;
 mod record;
+mod recorder;
+mod recording;
 mod rules;
 mod scan;
 mod tape;
@@ -35,9 +37,10 @@ pub use error::{Error, Result};
 pub use gradcheck::{GradCheck, gradcheck, gradcheck_second};
 pub use gradients::{Gradients, Update};
 pub use pass::{Keep, Pass};
+pub use recording::ParamId;
 pub use rules::{
     Attention, BagMode, CrossEntropy, Ctc, EmbeddingBag, INFER, MultiMargin, PadMode, Recurrence, RecurrentWeights, Reduction, Rotary, ScatterReduce, Triplet,
     Unique,
 };
-pub use tape::{ParamId, Tape};
+pub use tape::Tape;
 pub use tensor::Tensor;

@@ -1,6 +1,7 @@
 //! What a rule sees of its operation when the backward pass reaches it.
 
-use crate::tape::{NodeId, Recorder, Recording};
+use crate::recorder::Recorder;
+use crate::recording::{Node, NodeId, Recording};
 use crate::{Array, DType, Error, Result, Tensor};
 use std::sync::Arc;
 
@@ -60,7 +61,7 @@ pub struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    fn node(&self) -> &'a crate::tape::Node {
+    fn node(&self) -> &'a Node {
         &self.recording.nodes[self.id.index()]
     }
     pub(crate) fn source(&self, i: usize) -> Option<NodeId> {

@@ -1,7 +1,8 @@
 //! How every operation, the library's or a user's, enters the tape.
 
 use crate::pass::{Keep, Pass};
-use crate::tape::{Kind, NodeId, Recorder, Rule};
+use crate::recorder::Recorder;
+use crate::recording::{Kind, NodeId, Rule};
 use crate::tensor::Place;
 use crate::{Array, Error, Result, Tensor};
 use std::sync::Arc;

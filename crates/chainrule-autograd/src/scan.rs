@@ -2,7 +2,8 @@
 
 use crate::gradients::Gradients;
 use crate::pass::Pass;
-use crate::tape::{Kind, NodeId, Recorder, Recording};
+use crate::recorder::Recorder;
+use crate::recording::{Kind, NodeId, Recording};
 use crate::{Array, Error, Result, Tensor};
 use chainrule_core::ops::elementwise::{Binary, binary};
 use std::sync::Arc;

@@ -1,6 +1,7 @@
 //! [`Tensor`]: an array, and where it stands: off the tape, or on a tape in training or inference mode.
 
-use crate::tape::{NodeId, ParamId, Recorder};
+use crate::recorder::Recorder;
+use crate::recording::{NodeId, ParamId};
 use crate::{Array, DType, Device, Element, Error, Gradients, Result, Shape, Update};
 use std::sync::Arc;
 
