@@ -207,7 +207,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let argument = |name: &str| arguments.iter().position(|a| a == name).and_then(|at| arguments.get(at + 1));
     let name = argument("--model").map_or("lstm", String::as_str);
     let seed = argument("--seed").map_or(Ok(0), |s| s.parse())?;
-    let steps: usize = argument("--steps").map_or(Ok(if name == "lstm" { 3000 } else { 4000 }), |s| s.parse())?;
+    let steps: usize = argument("--steps").map_or(Ok(if name == "lstm" { 2500 } else { 4000 }), |s| s.parse())?;
     let text = Text::read()?;
     let rng = &mut Rng::seeded(seed);
     let mut model = Model::new(name, text.letters.len(), rng)?;
