@@ -79,17 +79,24 @@ impl Case {
     }
 }
 
-/// max |ours - golden| / (1 + max |golden|); infinite where the shapes differ or a NaN is on one side only.
+/// max |ours - golden| / (1 + max |golden|); infinite where the shapes differ, or a NaN or an infinity is on one side only.
 pub fn error(ours: &Array, golden: &Array) -> f64 {
     if ours.dims() != golden.dims() {
         return f64::INFINITY;
     }
     let doubles = |a: &Array| a.cast(DType::F64).and_then(|a| a.to_vec::<f64>()).expect("numbers");
     let (ours, golden) = (doubles(ours), doubles(golden));
-    let largest = golden.iter().fold(0f64, |m, g| m.max(g.abs()));
+    let largest = golden.iter().filter(|g| g.is_finite()).fold(0f64, |m, g| m.max(g.abs()));
     let worst = ours.iter().zip(&golden).fold(0f64, |m, (o, g)| {
+        let same = o == g || o.is_nan() && g.is_nan();
         let difference = (o - g).abs();
-        if difference.is_nan() { f64::INFINITY } else { m.max(difference) }
+        m.max(if same {
+            0.0
+        } else if difference.is_finite() {
+            difference
+        } else {
+            f64::INFINITY
+        })
     });
     worst / (1.0 + largest)
 }
