@@ -44,6 +44,14 @@ impl Tensor {
     }
 
     /// [`triplet_margin`](Tensor::triplet_margin) with options.
+    /// ```
+    /// # use chainrule_autograd::{Reduction, Tensor, Triplet};
+    /// let point = |x: f64| Tensor::from_slice(&[x, 0.0], &[1, 2]);
+    /// let options = Triplet { margin: 2.0, reduction: Reduction::None, ..Triplet::default() };
+    /// let loss = point(0.0)?.triplet_margin_with(&point(1.0)?, &point(-2.0)?, &options)?; // 1 - 2 + margin
+    /// assert!((loss.to_vec::<f64>()?[0] - 1.0).abs() < 1e-5);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`pairwise_distance`](Tensor::pairwise_distance).

@@ -42,6 +42,14 @@ impl Tensor {
     }
 
     /// [`ctc`](Tensor::ctc) with options.
+    /// ```
+    /// # use chainrule_autograd::{Ctc, DType, Tensor};
+    /// // One frame cannot spell two labels: infinite, or by option 0.
+    /// let (x, labels) = (Tensor::zeros(&[1, 1, 3], DType::F64)?.log_softmax(-1)?, Tensor::from_slice(&[1i64, 2], &[1, 2])?);
+    /// assert!(x.ctc(&labels, &[1], &[2])?.item()?.is_infinite());
+    /// assert_eq!(x.ctc_with(&labels, &[1], &[2], &Ctc { zero_infinity: true, ..Ctc::default() })?.item()?, 0.0);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`ctc`](Tensor::ctc); a blank that is no class.

@@ -5,6 +5,14 @@ use chainrule_core::ops;
 
 impl Tensor {
     /// On a tape in training mode: each element becomes 0 at probability `rate`, the others are divided by `1 - rate` (PyTorch's `dropout`). Elsewhere the tensor itself.
+    /// ```
+    /// # use chainrule_autograd::{DType, Rng, Tape, Tensor};
+    /// let tape = Tape::training(&mut Rng::seeded(0));
+    /// let y = tape.input(Tensor::ones(&[100], DType::F32)?).dropout(0.5)?;
+    /// assert!(y.to_vec::<f32>()?.iter().all(|y| *y == 0.0 || *y == 2.0));
+    /// assert_eq!(Tensor::ones(&[2], DType::F32)?.dropout(0.5)?.to_vec::<f32>()?, [1.0, 1.0]); // off the tape
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// A rate outside `0 ..= 1`; an element type other than f32 and f64.

@@ -140,6 +140,12 @@ losses! {
 
 impl Tensor {
     /// The mean of `-(y ln x + (1 - y) ln(1 - x))` for probabilities x; logarithms are cut at -100 (PyTorch's `binary_cross_entropy`). From logits [`bce_with_logits`](Tensor::bce_with_logits) is exact.
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let (x, y) = (Tensor::from_slice(&[0.5f64, 0.25], &[2])?, Tensor::from_slice(&[1f64, 0.0], &[2])?);
+    /// assert!((x.bce(&y)?.item()? + (0.5f64.ln() + 0.75f64.ln()) / 2.0).abs() < 1e-12);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Different shapes or element types; numbers outside 0 to 1.
@@ -148,6 +154,13 @@ impl Tensor {
     }
 
     /// [`bce`](Tensor::bce) with a weight for each element, which broadcasts, and a reduction.
+    /// ```
+    /// # use chainrule_autograd::{Reduction, Tensor};
+    /// let (x, y) = (Tensor::from_slice(&[0.5f64, 0.25], &[2])?, Tensor::from_slice(&[1f64, 0.0], &[2])?);
+    /// let loss = x.bce_with(&y, Some(&Tensor::from_slice(&[1f64, 0.0], &[2])?), Reduction::Sum)?;
+    /// assert!((loss.item()? + 0.5f64.ln()).abs() < 1e-12);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`bce`](Tensor::bce); a weight that does not broadcast.
@@ -157,6 +170,12 @@ impl Tensor {
     }
 
     /// The mean of `-(p y ln σ(x) + (1 - y) ln(1 - σ(x)))` for logits x, without overflow; `p` weighs the positive class and broadcasts (PyTorch's `binary_cross_entropy_with_logits`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let (x, y) = (Tensor::from_slice(&[0f64, -1000.0], &[2])?, Tensor::from_slice(&[1f64, 0.0], &[2])?);
+    /// assert!((x.bce_with_logits(&y, None)?.item()? - 2f64.ln() / 2.0).abs() < 1e-12);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// Different shapes or element types; a weight that does not broadcast.
@@ -165,6 +184,13 @@ impl Tensor {
     }
 
     /// [`bce_with_logits`](Tensor::bce_with_logits) with a weight for each element, which broadcasts, and a reduction.
+    /// ```
+    /// # use chainrule_autograd::{Reduction, Tensor};
+    /// let (x, y) = (Tensor::from_slice(&[0f64, 0.0], &[2])?, Tensor::from_slice(&[1f64, 0.0], &[2])?);
+    /// let loss = x.bce_with_logits_with(&y, None, Some(&Tensor::scalar(3.0, x.dtype())?), Reduction::None)?;
+    /// assert!((loss.to_vec::<f64>()?[0] - 3.0 * 2f64.ln()).abs() < 1e-12);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`bce_with_logits`](Tensor::bce_with_logits).

@@ -123,6 +123,14 @@ impl Tensor {
     }
 
     /// [`multi_margin`](Tensor::multi_margin) with options.
+    /// ```
+    /// # use chainrule_autograd::{MultiMargin, Tensor};
+    /// let scores = Tensor::from_slice(&[0.5f64, 0.0], &[1, 2])?;
+    /// let options = MultiMargin { squared: true, ..MultiMargin::default() };
+    /// let loss = scores.multi_margin_with(&Tensor::from_slice(&[0i64], &[1])?, &options)?; // (1 - 0.5 + 0)² / 2
+    /// assert!((loss.item()? - 0.125).abs() < 1e-12);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`multi_margin`](Tensor::multi_margin); class weights that are not `[C]`.

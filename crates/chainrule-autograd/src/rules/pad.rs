@@ -49,6 +49,12 @@ impl Tensor {
     }
 
     /// A rim that mirrors the elements at the edges, which are not repeated (PyTorch's `pad(mode='reflect')`); see [`pad_with`](Tensor::pad_with).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0], &[3])?;
+    /// assert_eq!(x.pad_reflect(&[(2, 1)])?.to_vec::<f32>()?, [3.0, 2.0, 1.0, 2.0, 3.0, 2.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`pad_with`](Tensor::pad_with).
@@ -57,6 +63,12 @@ impl Tensor {
     }
 
     /// A rim that repeats the elements at the edges (PyTorch's `pad(mode='replicate')`); see [`pad_with`](Tensor::pad_with).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0], &[3])?;
+    /// assert_eq!(x.pad_replicate(&[(2, 1)])?.to_vec::<f32>()?, [1.0, 1.0, 1.0, 2.0, 3.0, 3.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`pad_with`](Tensor::pad_with).
@@ -65,6 +77,12 @@ impl Tensor {
     }
 
     /// A rim of the elements at the other end, as if the tensor repeated itself (PyTorch's `pad(mode='circular')`); see [`pad_with`](Tensor::pad_with).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let x = Tensor::from_slice(&[1f32, 2.0, 3.0], &[3])?;
+    /// assert_eq!(x.pad_circular(&[(2, 1)])?.to_vec::<f32>()?, [2.0, 3.0, 1.0, 2.0, 3.0, 1.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`pad_with`](Tensor::pad_with).

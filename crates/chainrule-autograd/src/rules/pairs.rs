@@ -61,6 +61,12 @@ impl Tensor {
     }
 
     /// `a - b floor(a / b)`, with b's sign, with broadcasting (PyTorch's `remainder`, Python's `%`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let (a, b) = (Tensor::from_slice(&[-7f32, 7.0], &[2])?, Tensor::from_slice(&[3f32, -3.0], &[2])?);
+    /// assert_eq!(a.remainder(&b)?.to_vec::<f32>()?, [2.0, -2.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
     ///
     /// # Errors
     /// As for [`atan2`](Tensor::atan2).
