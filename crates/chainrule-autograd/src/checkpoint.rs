@@ -18,7 +18,7 @@ pub(crate) struct Replay {
     function: Box<Function>,
     /// With the mode of those that are on the tape.
     inputs: Vec<(Array, Option<bool>)>,
-    /// Parameters that need a gradient, in order of use: they follow the inputs among the node's sources.
+    /// Parameters that need a gradient or have been bound, in order of use: they follow the inputs among the node's sources.
     parameters: Vec<(ParamId, Array)>,
     /// The tape's key, and how many of its streams had been used.
     streams: (u64, u64),
@@ -48,7 +48,7 @@ impl Tensor {
     /// Those of `f`, in either run.
     pub fn checkpoint(&self, f: impl Fn(&Tensor) -> Result<Tensor> + Send + Sync + 'static) -> Result<Tensor> {
         let mut outputs = Tensor::checkpoint_many(&[self], move |x| Ok(vec![f(&x[0])?]))?;
-        outputs.pop().ok_or(Error::OffTape { op: OP })
+        outputs.pop().ok_or_else(|| Error::value(OP, "the function gave no output"))
     }
 
     /// The same for any number of inputs and outputs.
@@ -123,9 +123,11 @@ impl Replay {
             }
         }
         if let Some(root) = root {
-            // Parameters that the first run did not meet cannot come up: there are no other leaves.
-            let mut none = Gradients::default();
-            sweep(&recorder, &mut Owned(recording).0, root, true, &mut slots, &mut none)?;
+            let mut others = Gradients::default();
+            sweep(&recorder, &mut Owned(recording).0, root, true, &mut slots, &mut others)?;
+            if !others.is_empty() {
+                return Err(Error::value(OP, "the second run read parameters that the first did not; is the function the same both times?"));
+            }
         }
         for (leaf, source) in pairs() {
             let mut gradient = slots.take(leaf);

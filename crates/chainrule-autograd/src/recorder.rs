@@ -28,7 +28,7 @@ struct State {
     bound: HashMap<ParamId, (Option<NodeId>, Array)>,
     streams: u64,
     updates: BTreeMap<ParamId, Update>,
-    /// Inside a checkpoint: the outer tape's parameters that need a gradient, in order of use.
+    /// Inside a checkpoint: the outer tape's parameters that need a gradient or have been bound to something else, in order of use.
     used: Vec<(ParamId, Tensor)>,
 }
 
@@ -188,7 +188,9 @@ impl Recorder {
             let tensor = outer.parameter(id, value, trainable, training)?;
             let constant = Tensor::on(tensor.array.clone(), self, None, training);
             let mut state = self.lock();
-            if tensor.needs_gradient() && state.used.iter().all(|(used, _)| *used != id) {
+            // What is bound in the parameter's place must be found again, also where it is a constant.
+            let noted = tensor.needs_gradient() || !tensor.array.is_same(value);
+            if noted && state.used.iter().all(|(used, _)| *used != id) {
                 state.used.push((id, tensor));
             }
             return Ok(constant);

@@ -142,6 +142,33 @@ fn a_bound_tensor_is_seen_inside() -> Result<()> {
 }
 
 #[test]
+fn a_parameter_bound_to_a_constant_is_that_constant_in_both_runs() -> Result<()> {
+    let w = Weight::new(&[2], 0);
+    let tape = Tape::training(&mut Rng::seeded(0));
+    let x = tape.watch(Tensor::from_slice(&[2f32, 3.0], &[2])?);
+    tape.bind(w.id, &tape.input(Array::full(&[2], 5.0, DType::F32)?))?;
+    let copy = w.clone();
+    let y = x.checkpoint(move |x| x.mul(&copy.on(x)?))?;
+    assert_eq!(y.to_vec::<f32>()?, [10.0, 15.0]);
+    let gradients = y.sum()?.backward()?;
+    assert_eq!(gradients.wrt(&x).unwrap().to_vec::<f32>()?, [5.0, 5.0]);
+    assert!(gradients.get(w.id).is_none());
+    Ok(())
+}
+
+#[test]
+fn a_second_run_that_reads_other_parameters_is_an_error() -> Result<()> {
+    let (first, second) = (Weight::new(&[2], 0), Weight::new(&[2], 1));
+    let tape = Tape::training(&mut Rng::seeded(0));
+    let x = tape.watch(Array::ones(&[2], DType::F32)?);
+    let again = std::sync::atomic::AtomicBool::new(false);
+    let y = x.checkpoint(move |x| x.mul(&if again.swap(true, std::sync::atomic::Ordering::Relaxed) { &second } else { &first }.on(x)?))?;
+    let error = y.sum()?.backward().unwrap_err();
+    assert!(error.to_string().contains("the same both times"), "{error}");
+    Ok(())
+}
+
+#[test]
 fn what_cannot_be_is_an_error() -> Result<()> {
     let tape = Tape::training(&mut Rng::seeded(0));
     let x = tape.watch(Array::ones(&[2], DType::F32)?);
