@@ -13,6 +13,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod backward;
 mod checkpoint;
 mod create;
 mod error;
