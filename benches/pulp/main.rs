@@ -3,7 +3,7 @@
 //!     cargo run --release --manifest-path benches/pulp/Cargo.toml
 
 use chainrule_core::{
-    Array, DType,
+    Array, DType, Result,
     ops::elementwise::{Unary, unary},
     parallel,
 };
@@ -39,10 +39,10 @@ impl WithSimd for Exp<'_> {
         }
     }
 }
-fn main() {
+fn main() -> Result<()> {
     parallel::set_threads(1);
-    let x = Array::from_index(&[8192], DType::F32, |i| (i as f64 - 4096.0) / 60.0).unwrap();
-    let xs: Vec<f32> = x.to_vec().unwrap();
+    let x = Array::from_index(&[8192], DType::F32, |i| (i as f64 - 4096.0) / 60.0)?;
+    let xs: Vec<f32> = x.to_vec()?;
     let mut ys = vec![0f32; 8192];
     let arch = Arch::new();
     let (mut a, mut b) = (f64::MAX, f64::MAX);
@@ -51,11 +51,12 @@ fn main() {
         arch.dispatch(Exp(&xs, &mut ys));
         a = a.min(t.elapsed().as_secs_f64());
         let t = Instant::now();
-        let y = unary(Unary::Exp {}, &x).unwrap();
+        let y = unary(Unary::Exp {}, &x)?;
         b = b.min(t.elapsed().as_secs_f64());
         std::hint::black_box((&ys, &y));
     }
-    let y: Vec<f32> = unary(Unary::Exp {}, &x).unwrap().to_vec().unwrap();
+    let y: Vec<f32> = unary(Unary::Exp {}, &x)?.to_vec()?;
     let worst = y.iter().zip(&ys).map(|(a, b)| ((a - b) / a).abs()).fold(0f32, f32::max);
     println!("exp of 8192 f32, one thread: pulp {:.2} us, ours {:.2} us, largest relative difference {worst:e}", a * 1e6, b * 1e6);
+    Ok(())
 }
