@@ -18,7 +18,7 @@ pub(crate) struct Replay {
     function: Box<Function>,
     /// With the mode of those that are on the tape.
     inputs: Vec<(Array, Option<bool>)>,
-    /// Parameters that need a gradient or have been bound, in order of use: they follow the inputs among the node's sources.
+    /// The parameters, in order of use: they follow the inputs among the node's sources.
     parameters: Vec<(ParamId, Array)>,
     /// The tape's key, and how many of its streams had been used.
     streams: (u64, u64),
@@ -103,6 +103,16 @@ impl Replay {
         let outputs = (self.function)(&inputs)?;
         let (recording, _) = recorder.take(OP, true)?;
         let mut slots = Slots::new(recording.nodes.len());
+        if outputs.len() != grads.len() {
+            let (got, expected) = (outputs.len(), grads.len());
+            return Err(Error::shape(OP, format!("the second run gave {got} outputs, the first {expected}; is the function the same both times?")));
+        }
+        let pairs = || leaves.iter().zip(sources).filter_map(|(leaf, source)| Some((leaf.as_ref()?.index(), source.as_ref()?.index())));
+        for (leaf, source) in pairs() {
+            if let Some(earlier) = outer.take(source) {
+                slots.put(leaf, Some(earlier));
+            }
+        }
         let mut root = None;
         for (output, grad) in outputs.iter().zip(grads) {
             let (Some(node), Some(grad)) = (output.node(), grad) else { continue };
@@ -115,12 +125,6 @@ impl Replay {
             }
             slots.add(node.index(), &mut Some(grad), false)?;
             root = root.max(Some(node.index()));
-        }
-        let pairs = || leaves.iter().zip(sources).filter_map(|(leaf, source)| Some((leaf.as_ref()?.index(), source.as_ref()?.index())));
-        for (leaf, source) in pairs() {
-            if let Some(earlier) = outer.take(source) {
-                slots.put(leaf, Some(earlier));
-            }
         }
         if let Some(root) = root {
             let mut others = Gradients::default();

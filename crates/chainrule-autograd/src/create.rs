@@ -1,6 +1,6 @@
 //! New tensors, off the tape.
 
-use crate::{Array, DType, Element, Error, Result, Rng, Shape, Tensor};
+use crate::{Array, DType, Element, Error, Result, Rng, Tensor};
 use chainrule_core::random;
 
 impl Tensor {
@@ -119,7 +119,7 @@ impl Tensor {
     /// # Errors
     /// No memory.
     pub fn tri(rows: usize, columns: usize, diagonal: isize, dtype: DType) -> Result<Tensor> {
-        let below = |i: usize| (i % columns) as isize <= (i / columns) as isize + diagonal;
+        let below = |i: usize| (i % columns) as isize <= ((i / columns) as isize).saturating_add(diagonal);
         Ok(Array::from_index(&[rows, columns], dtype, |i| below(i) as u8 as f64)?.into())
     }
 
@@ -216,8 +216,9 @@ impl Tensor {
         let Some(span) = high.checked_sub(low).filter(|&span| span > 0) else {
             return Err(Error::value("integers", format!("bounds are {low} and {high}, expected low below high and fewer than 2^63 numbers")));
         };
-        let drawn: Vec<i64> = (0..Shape::new(dims)?.count()).map(|_| low + rng.below(span as usize) as i64).collect();
-        Tensor::from_slice(&drawn, dims)
+        let mut drawn = Array::zeros(dims, DType::I64)?;
+        drawn.as_mut_slice::<i64>()?.iter_mut().for_each(|number| *number = low + rng.below(span as usize) as i64);
+        Ok(drawn.into())
     }
 
     /// `0..n` in random order, as i64 (PyTorch's `randperm`).

@@ -28,7 +28,7 @@ struct State {
     bound: HashMap<ParamId, (Option<NodeId>, Array)>,
     streams: u64,
     updates: BTreeMap<ParamId, Update>,
-    /// Inside a checkpoint: the outer tape's parameters that need a gradient or have been bound to something else, in order of use.
+    /// Inside a checkpoint: what has been read of the outer tape's parameters, in order of use.
     used: Vec<(ParamId, Tensor)>,
 }
 
@@ -188,9 +188,8 @@ impl Recorder {
             let tensor = outer.parameter(id, value, trainable, training)?;
             let constant = Tensor::on(tensor.array.clone(), self, None, training);
             let mut state = self.lock();
-            // What is bound in the parameter's place must be found again, also where it is a constant.
-            let noted = tensor.needs_gradient() || !tensor.array.is_same(value);
-            if noted && state.used.iter().all(|(used, _)| *used != id) {
+            // Also constants: what is bound in a parameter's place must be found again.
+            if state.used.iter().all(|(used, _)| *used != id) {
                 state.used.push((id, tensor));
             }
             return Ok(constant);

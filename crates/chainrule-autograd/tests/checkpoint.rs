@@ -157,6 +157,28 @@ fn a_parameter_bound_to_a_constant_is_that_constant_in_both_runs() -> Result<()>
 }
 
 #[test]
+fn an_output_that_is_an_input_adds_its_gradient() -> Result<()> {
+    let tape = Tape::training(&mut Rng::seeded(0));
+    let x = tape.watch(Array::ones(&[2], DType::F32)?);
+    let y = x.checkpoint(|x| Ok(x.clone()))?;
+    assert_eq!(x.add(&y)?.sum()?.backward()?.wrt(&x).unwrap().to_vec::<f32>()?, [2.0, 2.0]);
+    Ok(())
+}
+
+#[test]
+fn a_parameter_bound_to_its_own_numbers_is_frozen_in_both_runs() -> Result<()> {
+    let w = Weight::new(&[2], 0);
+    let tape = Tape::training(&mut Rng::seeded(0));
+    let x = tape.watch(Array::ones(&[2], DType::F32)?);
+    tape.bind(w.id, &tape.input(&w.value))?;
+    let copy = w.clone();
+    let gradients = x.checkpoint(move |x| x.mul(&copy.on(x)?))?.sum()?.backward()?;
+    assert_eq!(bits(gradients.wrt(&x).unwrap()), bits(&w.value));
+    assert!(gradients.get(w.id).is_none());
+    Ok(())
+}
+
+#[test]
 fn a_second_run_that_reads_other_parameters_is_an_error() -> Result<()> {
     let (first, second) = (Weight::new(&[2], 0), Weight::new(&[2], 1));
     let tape = Tape::training(&mut Rng::seeded(0));

@@ -102,6 +102,7 @@ fn messages_name_operation_shapes_and_reason() {
         (zeros(&[2]).histogram(0, 0.0, 1.0), &["histogram", "0 bins"]),
         (zeros(&[2, 2]).diagonal(0, 0, -2), &["diagonal", "twice"]),
         (zeros(&[]).diag_embed(0, 0, 1), &["diag_embed", "scalar"]),
+        (zeros(&[2]).diag_embed(0, -1, -1), &["diag_embed", "twice"]),
         (zeros(&[2, 2, 2]).diag(0), &["diag", "[2, 2, 2]"]),
         (zeros(&[2]).trace(), &["trace", "[2]", "matrix"]),
         (zeros(&[2, 2]).movedim(&[0], &[0, 1]), &["movedim", "1", "2"]),

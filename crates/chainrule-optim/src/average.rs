@@ -218,6 +218,10 @@ pub fn update_batch_norm<M: Module, B, T>(
         let tape = Tape::training(rng);
         let found = forward(model, &tape, batch).and_then(|_| statistics(&tape)).map_err(|error| locate(model, error))?;
         for (id, update) in found.updates() {
+            // Statistics of momentum 0 keep all of the old value, as a counter does, and add nothing: they stay.
+            if update.decay() == 1.0 && update.addend().dtype().is_float() {
+                continue;
+            }
             renew(means.entry(id), update, count).map_err(|source| Error::At { path: path_of(model, id).unwrap_or_default(), source })?;
         }
     }

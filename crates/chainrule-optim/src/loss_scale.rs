@@ -98,7 +98,7 @@ impl LossScale {
             (self.scale, self.good_steps) = (self.scale * self.backoff_factor, 0);
         } else {
             self.good_steps += 1;
-            if self.good_steps == self.growth_interval {
+            if self.good_steps >= self.growth_interval {
                 // A scale that overflows would end the training.
                 let grown = self.scale * self.growth_factor;
                 (self.scale, self.good_steps) = (if (grown as f32).is_finite() { grown } else { self.scale }, 0);

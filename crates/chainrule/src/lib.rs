@@ -55,8 +55,8 @@
 extern crate self as chainrule;
 
 pub use chainrule_autograd::{
-    Array, CrossEntropy, DType, Device, Element, Error as TensorError, GradCheck, Gradients, Keep, ParamId, Pass, Reduction, Rng, ScatterReduce, Shape, Tape,
-    Tensor, Unique, Update, gradcheck, gradcheck_second,
+    Array, CrossEntropy, DType, Device, Element, Error as TensorError, GradCheck, Gradients, INFER, Keep, ParamId, Pass, Reduction, Rng, ScatterReduce, Shape,
+    Tape, Tensor, Unique, Update, gradcheck, gradcheck_second,
 };
 pub use chainrule_core::parallel::{set_threads, threads};
 

@@ -81,6 +81,9 @@ impl Tensor {
         let axis = if self.rank() == 1 { 0 } else { 1 };
         let classes = self.dims()[self.shape().axis(OP, axis)?];
         let smoothing = options.label_smoothing;
+        if !(0.0..=1.0).contains(&smoothing) {
+            return Err(Error::value(OP, format!("label smoothing is {smoothing}, expected 0 to 1")));
+        }
         let labels = if smoothing > 0.0 { labels.affine(1.0 - smoothing, smoothing / classes as f64)? } else { labels.clone() };
         let mut log = self.log_softmax(axis)?;
         if let Some(weight) = &options.weight {
@@ -130,7 +133,7 @@ impl Tensor {
             None => Tensor::ones(known.dims(), self.dtype())?,
         };
         let weights = weights.masked_fill(&ignored, 0.0)?;
-        let losses = log.gather(1, &known.unsqueeze(1)?)?.squeeze(1)?.mul(&weights)?.neg()?;
+        let losses = log.gather(1, &known.unsqueeze(1)?)?.squeeze(1)?.masked_fill(&ignored, 0.0)?.mul(&weights)?.neg()?;
         options.reduction.weighted(&losses.reshape(labels.dims())?, &weights.array)
     }
 }

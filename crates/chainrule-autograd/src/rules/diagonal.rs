@@ -43,9 +43,12 @@ impl Tensor {
         let side = length.saturating_add(offset.unsigned_abs());
         let shape = crate::Shape::new(&[&[side, side], front].concat())?;
         let (a, b) = (shape.axis(OP, a)?, shape.axis(OP, b)?);
+        if a == b {
+            return Err(Error::shape(OP, format!("dimension {a} is named twice, expected two dimensions")));
+        }
         let mut dims = front.to_vec();
         dims.insert(a.min(b), side);
-        dims.insert(a.max(b).min(dims.len()), side);
+        dims.insert(a.max(b), side);
         self.on_diagonal(&dims, offset, a as isize, b as isize)
     }
 

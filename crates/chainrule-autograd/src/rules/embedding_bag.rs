@@ -116,7 +116,8 @@ impl Bags {
         let bags = self.count();
         let longest = (0..bags).map(|bag| self.of(bag).count()).max().unwrap_or(0);
         if longest == 0 {
-            return Tensor::zeros(&[bags, width], weight.dtype());
+            // No rows to add up: zeros, which stay on the tape.
+            return self.sums(weight, width, &EmbeddingBag { mode: BagMode::Sum, ..EmbeddingBag::default() });
         }
         // Bags padded to one length; places without a row lose against all.
         let (mut picks, mut void) = (vec![0i64; bags * longest], vec![1u8; bags * longest]);

@@ -230,7 +230,7 @@ fn powers<const N: usize>(op: &'static str, x: &Tensor, p: f64, windows: &Pool<N
     if windows.padding != [0; N] {
         return Err(Error::value(op, format!("padding {:?} is not supported, expected none", windows.padding)));
     }
-    let count = windows.kernel.iter().product::<usize>() as f64;
+    let count: f64 = windows.kernel.iter().map(|&extent| extent as f64).product();
     means(op, &x.powf(p)?, windows, true, None)?.mul_scalar(count)?.powf(1.0 / p)
 }
 

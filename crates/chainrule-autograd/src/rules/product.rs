@@ -21,7 +21,7 @@ impl Tensor {
         self.matmul(other)
     }
 
-    /// `beta x + alpha a b`, a matrix product added: `x` broadcasts to `[.., M, N]` (PyTorch's `addmm`, `addmv` and `baddbmm`).
+    /// `beta x + alpha a b`, a matrix product added: `x` broadcasts to `[.., M, N]` (PyTorch's `addmm`, `addmv` and `baddbmm`). With `beta` 0 only its shape counts.
     /// ```
     /// # use chainrule_autograd::{DType, Tensor};
     /// let (x, a) = (Tensor::ones(&[2], DType::F32)?, Tensor::from_slice(&[1f32, 2.0, 3.0, 4.0], &[2, 2])?);
@@ -33,7 +33,8 @@ impl Tensor {
     /// As for [`matmul`](Tensor::matmul) and [`add`](Tensor::add).
     pub fn addmm(&self, a: &Tensor, b: &Tensor, beta: f64, alpha: f64) -> Result<Tensor> {
         let scaled = |x: Tensor, factor: f64| if factor == 1.0 { Ok(x) } else { x.mul_scalar(factor) };
-        scaled(self.clone(), beta)?.add(&scaled(a.matmul(b)?, alpha)?)
+        let x = if beta == 0.0 { Tensor::zeros_like(self)? } else { scaled(self.clone(), beta)? };
+        x.add(&scaled(a.matmul(b)?, alpha)?)
     }
 
     /// The sum of products over dimensions `axes` of this tensor and `other_axes` of the other one, pair by pair; the remaining dimensions of both follow each other (PyTorch's `tensordot`).

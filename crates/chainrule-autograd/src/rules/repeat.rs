@@ -1,6 +1,6 @@
 //! Elements repeated. Forward is one copy; the gradient is the sum over the copies.
 
-use crate::{DType, Error, Result, Tensor};
+use crate::{Array, DType, Error, Result, Tensor};
 
 impl Tensor {
     /// The tensor `repeats[i]` times one after the other along dimension `i`; dimensions are added in front where more are named (PyTorch's `repeat`).
@@ -79,8 +79,17 @@ impl Tensor {
         if let Some(bad) = counts.iter().find(|&&count| count < 0) {
             return Err(Error::value(OP, format!("got the count {bad}, expected no negative number")));
         }
-        let picks: Vec<i64> = counts.iter().zip(0..).flat_map(|(&count, index)| std::iter::repeat_n(index, count as usize)).collect();
-        self.index_select(axis, &Tensor::from_slice(&picks, &[picks.len()])?)
+        let Some(total) = counts.iter().try_fold(0usize, |sum, &count| sum.checked_add(usize::try_from(count).ok()?)) else {
+            return Err(Error::value(OP, "the counts sum to more than memory can address"));
+        };
+        let mut picks = Array::zeros(&[total], DType::I64)?;
+        let mut rest = picks.as_mut_slice::<i64>()?;
+        for (&count, index) in counts.iter().zip(0..) {
+            let (own, others) = rest.split_at_mut(count as usize);
+            own.fill(index);
+            rest = others;
+        }
+        self.index_select(axis, &picks.into())
     }
 
     /// The element counts before, of, and behind dimension `axis`.

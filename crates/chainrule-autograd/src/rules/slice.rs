@@ -124,7 +124,7 @@ impl Tensor {
     /// # Errors
     /// Fewer than two dimensions.
     pub fn tril(&self, diagonal: isize) -> Result<Tensor> {
-        self.triangle("tril", |row, column| column > row + diagonal)
+        self.triangle("tril", |row, column| column > row.saturating_add(diagonal))
     }
 
     /// The elements on and above diagonal `diagonal` of the last two dimensions, 0 below (PyTorch's `triu`).
@@ -138,7 +138,7 @@ impl Tensor {
     /// # Errors
     /// Fewer than two dimensions.
     pub fn triu(&self, diagonal: isize) -> Result<Tensor> {
-        self.triangle("triu", |row, column| column < row + diagonal)
+        self.triangle("triu", |row, column| column < row.saturating_add(diagonal))
     }
 
     fn triangle(&self, name: &'static str, outside: impl Fn(isize, isize) -> bool) -> Result<Tensor> {

@@ -14,12 +14,6 @@ pub struct Unique {
     pub counts: Tensor,
 }
 
-impl From<unique::Unique> for Unique {
-    fn from(found: unique::Unique) -> Unique {
-        Unique { values: found.values.into(), inverse: found.inverse.into(), counts: found.counts.into() }
-    }
-}
-
 impl Tensor {
     /// The numbers along `axis` in order, and their indices (i64): ties stay in their first order, NaN counts as largest (PyTorch's `sort(stable=True)`). The gradient goes back to where each number stood.
     /// ```
@@ -74,8 +68,11 @@ impl Tensor {
     /// # Errors
     /// A dimension out of range; `k` is 0 or above its extent.
     pub fn kthvalue(&self, k: usize, axis: isize, keep: bool) -> Result<(Tensor, Tensor)> {
-        // k = 0 wraps to a rank that no dimension has.
-        let found = self.picked("kthvalue", axis, sort::kth_smallest(&self.array, k.wrapping_sub(1), axis)?)?;
+        let extent = self.dims()[self.shape().axis("kthvalue", axis)?];
+        if !(1..=extent).contains(&k) {
+            return Err(crate::Error::value("kthvalue", format!("k is {k}, expected 1 to {extent}, the extent of dimension {axis} of {:?}", self.shape())));
+        }
+        let found = self.picked("kthvalue", axis, sort::kth_smallest(&self.array, k - 1, axis)?)?;
         squeezed(found, axis, keep)
     }
 
@@ -117,7 +114,7 @@ impl Tensor {
         if keep { Ok(y) } else { y.squeeze(axis) }
     }
 
-    /// The different numbers of all elements in ascending order, with the way back and counts (PyTorch's `unique`). They carry no gradient.
+    /// The different numbers of all elements in ascending order, with the way back and counts (PyTorch's `unique`). Backward through them is an error.
     /// ```
     /// # use chainrule_autograd::Tensor;
     /// let found = Tensor::from_slice(&[3i64, 1, 3], &[3])?.unique()?;
@@ -130,10 +127,10 @@ impl Tensor {
     /// # Errors
     /// No memory.
     pub fn unique(&self) -> Result<Unique> {
-        Ok(unique::unique(&self.array)?.into())
+        self.found("unique", unique::unique(&self.array)?)
     }
 
-    /// Runs of equal numbers in row-major order as one number each, with the way back and lengths (PyTorch's `unique_consecutive`). They carry no gradient.
+    /// Runs of equal numbers in row-major order as one number each, with the way back and lengths (PyTorch's `unique_consecutive`). Backward through them is an error.
     /// ```
     /// # use chainrule_autograd::Tensor;
     /// let runs = Tensor::from_slice(&[1i64, 1, 2, 1], &[4])?.unique_consecutive()?;
@@ -144,7 +141,12 @@ impl Tensor {
     /// # Errors
     /// No memory.
     pub fn unique_consecutive(&self) -> Result<Unique> {
-        Ok(unique::unique_consecutive(&self.array)?.into())
+        self.found("unique_consecutive", unique::unique_consecutive(&self.array)?)
+    }
+
+    fn found(&self, name: &'static str, found: unique::Unique) -> Result<Unique> {
+        let values = Tensor::record_without_rule(name, [self], found.values)?;
+        Ok(Unique { values, inverse: found.inverse.into(), counts: found.counts.into() })
     }
 }
 

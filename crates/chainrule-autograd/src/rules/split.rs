@@ -100,6 +100,11 @@ impl Tensor {
         if sections == 0 {
             return Err(Error::value("tensor_split", "got 0 sections, expected at least 1"));
         }
+        // More would be empty parts by the million, each with a place on the tape.
+        const MOST: usize = 1 << 24;
+        if sections > extent.max(MOST) {
+            return Err(Error::value("tensor_split", format!("got {sections} sections for an extent of {extent}, expected at most {}", extent.max(MOST))));
+        }
         let sizes: Vec<usize> = (0..sections).map(|i| extent / sections + (i < extent % sections) as usize).collect();
         self.parts("split", &sizes, axis)
     }

@@ -84,7 +84,7 @@ impl Tensor {
         self.neighbours(axis)?.sum_over(&[axis], false)?.mul_scalar(0.5 * step)
     }
 
-    /// The integral along `axis` by trapezoids between the points `x`, which broadcast (PyTorch's `trapezoid(x)`).
+    /// The integral along `axis` by trapezoids between the points `x`, which lie along `axis` if they are a vector, and broadcast otherwise (PyTorch's `trapezoid(x)`).
     /// ```
     /// # use chainrule_autograd::Tensor;
     /// let (y, x) = (Tensor::from_slice(&[1f32, 3.0, 5.0], &[3])?, Tensor::from_slice(&[0f32, 1.0, 3.0], &[3])?);
@@ -95,7 +95,9 @@ impl Tensor {
     /// # Errors
     /// A dimension out of range; points that do not broadcast; different element types, or other ones than f32 and f64.
     pub fn trapezoid_over(&self, x: &Tensor, axis: isize) -> Result<Tensor> {
-        let points = x.broadcast_to(self.dims())?;
+        let mut along = vec![1; self.rank()];
+        along[self.shape().axis("trapezoid_over", axis)?] = x.count();
+        let points = if x.rank() == 1 { x.reshape(&along)? } else { x.clone() }.broadcast_to(self.dims())?;
         self.neighbours(axis)?.mul(&points.diff(1, axis)?)?.sum_over(&[axis], false)?.mul_scalar(0.5)
     }
 

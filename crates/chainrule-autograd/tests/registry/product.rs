@@ -64,6 +64,7 @@ pub fn add(cases: &mut Cases) {
     // The diagonal is 1 with a slope of rounding errors.
     cases.add("corrcoef", vec![numbers(&[3, 4])], |x| x[0].corrcoef()?.triu(1));
     cases.add("trapezoid", vec![numbers(&[3, 4])], |x| x[0].trapezoid(0.3, 0));
+    cases.add("trapezoid_over not the last", vec![numbers(&[3, 3]), others(&[3])], |x| x[0].trapezoid_over(&x[1], 0));
     cases.add("trapezoid_over", vec![numbers(&[3, 4]), others(&[4])], |x| x[0].trapezoid_over(&x[1], 1));
     cases.add("trapezoid of one", vec![numbers(&[1, 4])], |x| x[0].trapezoid(0.3, 0));
 }

@@ -129,6 +129,7 @@ impl Call<'_> {
         if let Some(n) = (0..batch).find(|&n| frames[n] > steps) {
             return Err(Error::value(op, format!("sequence {n} has {} frames, but the log-probabilities {steps}", frames[n])));
         }
+        let joined = lengths.iter().try_fold(0usize, |all, &length| all.checked_add(length));
         let starts: Vec<usize> = match *labels.dims() {
             [rows, width] if rows == batch => {
                 if let Some(n) = (0..batch).find(|&n| lengths[n] > width) {
@@ -136,9 +137,9 @@ impl Call<'_> {
                 }
                 (0..batch).map(|n| n * width).collect()
             }
-            [all] if all == lengths.iter().sum::<usize>() => lengths.iter().scan(0, |at, length| Some(std::mem::replace(at, *at + length))).collect(),
+            [all] if joined == Some(all) => lengths.iter().scan(0, |at, length| Some(std::mem::replace(at, *at + length))).collect(),
             _ => {
-                let joined: usize = lengths.iter().sum();
+                let joined = joined.unwrap_or(usize::MAX);
                 return Err(Error::shape(
                     op,
                     format!("labels have shape {:?}, expected [{batch}, S], or [{joined}] with all sequences joined", labels.shape()),
@@ -250,7 +251,8 @@ fn previous(values: &[f64], s: usize, distance: usize) -> f64 {
 /// `ln (e^a + e^b + e^c)`
 fn sum([a, b, c]: [f64; 3]) -> f64 {
     let most = a.max(b).max(c);
-    if most == f64::NEG_INFINITY { most } else { most + ((a - most).exp() + (b - most).exp() + (c - most).exp()).ln() }
+    // All are -infinity, or NaN, which `max` passes over.
+    if most == f64::NEG_INFINITY { a + b + c } else { most + ((a - most).exp() + (b - most).exp() + (c - most).exp()).ln() }
 }
 
 #[cfg(test)]

@@ -142,14 +142,14 @@ pub fn scatter(mut base: Array, axis: isize, indices: &Array, source: &Array, jo
 fn put<T: Element>(base: &mut Array, places: &Places, source: &Array, join: impl Fn(T, T) -> T + Sync) {
     let (from, row) = (source.slice::<T>(), places.row);
     let target = Target::new(base.slice_mut::<T>());
-    // Along the last dimension every row of indices has a row of the base for itself. Others may meet, and run in one task.
-    let apart = places.axis + 1 == places.indices.rank();
-    let grain = if apart { parallel::GRAIN / row.max(1) } else { places.rows() };
-    parallel::ranges(places.rows(), grain, |start, end| {
-        for r in start..end {
+    // Rows of indices that differ before the axis have parts of the base for themselves; those that differ from it on may meet, and stay in one task.
+    let meeting: usize = places.indices.dims()[places.axis..].split_last().map_or(1, |(_, others)| others.iter().product());
+    let blocks = places.rows().checked_div(meeting).unwrap_or(0);
+    parallel::ranges(blocks, parallel::GRAIN / (meeting * row).max(1), |start, end| {
+        for r in start * meeting..end * meeting {
             let from = &from[r * row..(r + 1) * row];
             places.for_row(r, |position, k| {
-                // SAFETY: the position was checked to lie in the base, and no other task has this row.
+                // SAFETY: the position was checked to lie in the base, and no other task has this part.
                 let to = unsafe { &mut target.slice(position, position + 1)[0] };
                 *to = join(*to, from[k]);
             });

@@ -38,7 +38,9 @@ pub fn concatenate(arrays: &[&Array], axis: isize) -> Result<Array> {
 pub fn place(mut base: Array, x: &Array, starts: &[usize]) -> Result<Array> {
     const OP: &str = "place";
     same_dtype(OP, &base, x)?;
-    let fits = base.rank() == x.rank() && starts.len() == x.rank() && (0..x.rank()).all(|i| starts[i] + x.dims()[i] <= base.dims()[i]);
+    let fits = base.rank() == x.rank()
+        && starts.len() == x.rank()
+        && (0..x.rank()).all(|i| starts[i].checked_add(x.dims()[i]).is_some_and(|end| end <= base.dims()[i]));
     if !fits {
         return Err(Error::shape(OP, format!("a part of shape {:?} at {starts:?} is not inside {:?}", x.shape(), base.shape())));
     }

@@ -55,6 +55,9 @@ impl Patches {
                 }
             };
         }
+        if output[0].checked_mul(output[1]).is_none() {
+            return Err(Error::shape(op, format!("{} by {} windows are more than memory can address", output[0], output[1])));
+        }
         Ok(output)
     }
 
@@ -98,7 +101,7 @@ pub fn unfold(x: &Array, patches: &Patches) -> Result<Array> {
     let mut columns = Array::zeros(&[batch, &[channels.saturating_mul(taps), output[0] * output[1]]].concat(), x.dtype())?;
     let x = x.contiguous()?;
     with_float!(OP, x.dtype(), T => {
-        let (size, patch) = (height * width, taps * output[0] * output[1]);
+        let (size, patch) = (height * width, taps.saturating_mul(output[0] * output[1]));
         let (x, target) = (x.slice::<T>(), Target::new(columns.slice_mut::<T>()));
         planes(batch, channels, patch, |plane| {
             // SAFETY: the columns of a plane do not overlap those of another.
@@ -134,7 +137,7 @@ pub fn fold(columns: &Array, size: [usize; 2], patches: &Patches) -> Result<Arra
     let mut x = Array::zeros(&[batch, &[channels], &size].concat(), columns.dtype())?;
     let columns = columns.contiguous()?;
     with_float!(OP, columns.dtype(), T => {
-        let (area, patch) = (size[0] * size[1], taps * windows);
+        let (area, patch) = (size[0] * size[1], taps.saturating_mul(windows));
         let (columns, target) = (columns.slice::<T>(), Target::new(x.slice_mut::<T>()));
         planes(batch, channels, patch, |plane| {
             // SAFETY: planes do not overlap.
@@ -221,6 +224,8 @@ mod tests {
         assert!(message(Patches::new([4, 1])).contains("pad more"));
         assert!(message(Patches::new([0, 1])).contains("at least 1"));
         assert!(message(Patches { padding: [usize::MAX, 0], ..Patches::new([1, 1]) }).contains("no window"));
+        let wide = Patches { padding: [(1 << 31) - 1; 2], ..Patches::new([1, 1]) };
+        assert!(message(wide).contains("more than memory") && fold(&x.reshape(&[1, 2, 9]).unwrap(), [3, 3], &wide).is_err());
         assert!(unfold(&noise(&[3, 3], 1, DType::F32), &Patches::new([1, 1])).unwrap_err().to_string().contains("[N, C, H, W]"));
         let columns = noise(&[1, 8, 4], 1, DType::F32);
         assert_eq!(fold(&columns, [3, 3], &Patches::new([2, 2])).unwrap().dims(), [1, 2, 3, 3]);

@@ -149,7 +149,7 @@ pub(super) fn erf<R: Real<Element = f32>>(x: R) -> R {
     if x.is_nan() { x } else { y }
 }
 
-/// erf in f64: the Maclaurin series below 3, the continued fraction of erfc (modified Lentz) above; within 1e-15.
+/// erf in f64: the Maclaurin series below 3, erfc's continued fraction above; within 1e-15.
 pub(super) fn erf_f64(x: f64) -> f64 {
     let a = x.abs();
     if a.is_nan() {
@@ -168,12 +168,7 @@ pub(super) fn erf_f64(x: f64) -> f64 {
     if a > 6.0 {
         return 1f64.copysign(x);
     }
-    // erfc a = exp(-a²)/sqrt(pi) · 1/(a + (1/2)/(a + 1/(a + (3/2)/(a + …)))), evaluated from the far end.
-    let mut fraction = a;
-    for k in (1..=60).rev() {
-        fraction = a + 0.5 * k as f64 / fraction;
-    }
-    (1.0 - (-a * a).exp() / (std::f64::consts::PI.sqrt() * fraction)).copysign(x)
+    (1.0 - super::special::erfc(a)).copysign(x)
 }
 
 #[cfg(test)]

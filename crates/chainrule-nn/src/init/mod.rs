@@ -146,6 +146,7 @@ impl Init {
     /// # Errors
     /// A shape that the method is not for; settings out of range; no memory.
     pub fn array(self, dims: &[usize], dtype: DType, rng: &mut Rng) -> Result<Array> {
+        Shape::new(dims)?;
         match dtype {
             DType::F32 | DType::F64 => self.draw(dims, dtype, rng),
             _ if dtype.is_float() => Ok(self.draw(dims, DType::F32, rng)?.cast(dtype)?),

@@ -109,8 +109,8 @@ impl MultiheadAttention {
     /// # Errors
     /// Features that the heads do not divide; no memory.
     pub fn new(features: usize, heads: usize, rng: &mut Rng) -> Result<MultiheadAttention> {
-        let weight = Param::new(xavier(&[3 * features, features], rng)?);
-        let bias = Some(Param::new(Array::zeros(&[3 * features], DType::F32)?));
+        let weight = Param::new(xavier(&[features.saturating_mul(3), features], rng)?);
+        let bias = Some(Param::new(Array::zeros(&[features.saturating_mul(3)], DType::F32)?));
         MultiheadAttention::around(InProjection::Joint(JointProjection { weight, bias, adapter: None }), features, heads, rng)
     }
 
@@ -124,7 +124,7 @@ impl MultiheadAttention {
             q_proj_weight: weight(features)?,
             k_proj_weight: weight(key_width)?,
             v_proj_weight: weight(value_width)?,
-            in_proj_bias: Some(Param::new(Array::zeros(&[3 * features], DType::F32)?)),
+            in_proj_bias: Some(Param::new(Array::zeros(&[features.saturating_mul(3)], DType::F32)?)),
         };
         MultiheadAttention::around(InProjection::Separate(separate), features, heads, rng)
     }

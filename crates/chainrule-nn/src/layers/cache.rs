@@ -47,7 +47,7 @@ impl KeyValueCache {
     /// Adds steps `[.., H, T, E]`, and returns all keys and values there are. Drop what is returned before the next call, which otherwise copies it.
     ///
     /// # Errors
-    /// Keys or values of another shape or element type than those before; such as need a gradient, which would be lost. The cache then stays as it was.
+    /// Keys or values of another shape or element type than those before; such as need a gradient, which would be lost: the cache then stays as it was. No memory: it is empty then.
     pub fn append(&mut self, key: &Tensor, value: &Tensor) -> Result<(Tensor, Tensor)> {
         const OP: &str = "key_value_cache";
         if key.needs_gradient() || value.needs_gradient() {
@@ -81,6 +81,8 @@ impl KeyValueCache {
         let Some([keys, values]) = self.kept.take() else { return Ok((key.clone(), value.clone())) };
         let mut starts = vec![0; at + 2];
         starts[at] = length;
+        // Until both are written there is nothing to fall back on: an error leaves the cache empty.
+        self.length = 0;
         let (keys, values) = (join::place(keys, key.array(), &starts)?, join::place(values, value.array(), &starts)?);
         let all = |kept: &Array| kept.narrow(at as isize, 0, end).map(Tensor::from);
         let result = (all(&keys)?, all(&values)?);

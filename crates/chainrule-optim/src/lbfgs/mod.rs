@@ -196,7 +196,7 @@ impl Lbfgs {
         memory: &mut Memory,
     ) -> Result<LbfgsReport> {
         let sign = if self.maximize { -1.0 } else { 1.0 };
-        let most = self.evaluations.unwrap_or(self.iterations * 5 / 4);
+        let most = self.evaluations.unwrap_or(self.iterations.saturating_mul(5) / 4);
         let (mut loss, mut gradient) = problem.evaluate()?;
         let first_loss = sign * loss;
         if memory.iterations > 0 && memory.direction.len() != gradient.len() {

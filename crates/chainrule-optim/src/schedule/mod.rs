@@ -78,6 +78,9 @@ impl Schedule {
     /// Half a cosine wave from one factor to another in `steps` steps, then constant (`SWALR`)
     pub fn anneal(from: f64, to: f64, steps: u64) -> Schedule {
         let fall = if steps == 0 { Schedule::constant(0.0) } else { Schedule::cosine(steps).then(steps, Schedule::constant(0.0)) };
+        if from == 0.0 {
+            return Schedule::from_fn(move |step| to * (1.0 - fall.at(step)));
+        }
         fall.floor(to / from).times(Schedule::constant(from))
     }
     /// From `1 / ratio` to 1 in the first `rise` of the steps and back in the others (ULMFiT: Howard and Ruder, 2018, arXiv:1801.06146, who take 0.1 and 32)

@@ -125,6 +125,7 @@ fn golden() {
     for (family, tolerance) in FAMILIES {
         let path = folder.join(format!("{family}.safetensors"));
         if !path.exists() {
+            assert!(!is_own, "{} is missing", path.display());
             println!("absent: {family}");
             continue;
         }
@@ -136,8 +137,9 @@ fn golden() {
         }
         println!("{family}: {} passed, {} failed, {} unsupported", tally.passed - before.0, tally.failed.len() - before.1, tally.unsupported.len() - before.2);
     }
-    trajectories::replay(&folder, &mut tally);
+    trajectories::replay(&folder, is_own, &mut tally);
     println!("golden: {} passed, {} failed, {} unsupported", tally.passed, tally.failed.len(), tally.unsupported.len());
+    assert!(tally.passed + tally.failed.len() + tally.unsupported.len() > 0, "nothing to replay in {}", folder.display());
     assert!(tally.failed.is_empty(), "failed: {:?}", tally.failed);
     if is_own {
         assert!(tally.unsupported.is_empty(), "unsupported: {:?}", tally.unsupported);

@@ -91,7 +91,7 @@ fn elementwise(case: &Case, x: &[Tensor]) -> Option<Made<Tensor>> {
         "threshold" => a.threshold(case.float("threshold"), case.float("value")),
         "softmin" => a.softmin(case.int("dim")),
         "glu" => a.glu(if case.has("dim") { case.int("dim") } else { -1 }),
-        "rrelu" => a.leaky_relu((case.float_or("lower", 0.125) + case.float_or("upper", 1.0 / 3.0)) / 2.0),
+        "rrelu" => a.inferring(|a| a.rrelu(case.float_or("lower", 0.125), case.float_or("upper", 1.0 / 3.0))),
         "prelu" => a.prelu(&x[1]),
         "atan2" => a.atan2(&x[1]),
         "hypot" => a.hypot(&x[1]),

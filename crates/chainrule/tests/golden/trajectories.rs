@@ -9,10 +9,11 @@ use chainrule::optim::{
 use chainrule::{Array, DType, Gradients, Result, Rng, Tape, Tensor};
 use std::path::Path;
 
-pub fn replay(folder: &Path, tally: &mut Tally) {
+pub fn replay(folder: &Path, is_own: bool, tally: &mut Tally) {
     for (family, run) in [("optim", optim as fn(&Case, DType, f64) -> Outcome), ("optim_more", optim), ("schedule", schedule), ("schedule_more", schedule)] {
         let path = folder.join(format!("{family}.safetensors"));
         if !path.exists() {
+            assert!(!is_own, "{} is missing", path.display());
             println!("absent: {family}");
             continue;
         }

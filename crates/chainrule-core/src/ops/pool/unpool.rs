@@ -41,6 +41,11 @@ pub fn volume_positions(within: &Array, across: &Array, area: usize) -> Result<A
     let (within, across) = (within.contiguous()?, across.contiguous()?);
     let mut out = Array::stale(*across.shape(), DType::I64)?;
     let (volume, windows_of_volume) = (depth * windows, across.count() / planes.max(1));
+    // Negative ones are no positions.
+    let below = |positions: &Array, size: usize| positions.slice::<i64>().iter().all(|&p| usize::try_from(p).is_ok_and(|p| p < size) || p < 0);
+    if depth.checked_mul(area).is_none_or(|size| i64::try_from(size).is_err()) || !below(&within, area) || !below(&across, volume) {
+        return Err(Error::value(OP, format!("positions lie outside {depth} planes of {area}")));
+    }
     let within = within.slice::<i64>();
     for (i, (out, &at)) in out.slice_mut::<i64>().iter_mut().zip(across.slice::<i64>()).enumerate() {
         let found = usize::try_from(at).ok().filter(|&at| at < volume).map(|at| (at / windows * area, within[i / windows_of_volume * volume + at]));

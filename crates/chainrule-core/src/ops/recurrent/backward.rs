@@ -45,7 +45,10 @@ pub fn recurrent_backward(
     if last[1].is_some() && initial.len() == 1 {
         return Err(Error::value(op, "got the gradient by a cell state, which this layer has not"));
     }
-    super::check(saved.cell, x, weights)?;
+    let width = super::check(saved.cell, x, weights)?;
+    if width != hidden {
+        return Err(Error::shape(op, format!("the weight of the state is {:?}, expected that of the forward pass, [.., {hidden}]", weights.hidden.shape())));
+    }
     for array in [&states.hidden].into_iter().chain(dy).chain(last.into_iter().flatten()).chain(initial.iter().copied()) {
         same_dtype(op, x, array)?;
     }

@@ -255,5 +255,9 @@ fn misuse_is_an_error() {
     assert!(backward(&x.cast(DType::F64).unwrap(), [None; 2]).is_err());
     assert!(backward(x, [None; 2]).unwrap_err().to_string().contains("expected [2, 5, 4]"));
     assert!(backward(&out.y, [Some(bias), None]).is_err());
+    let smaller = [noise(&[6, 3], 1, DType::F32), noise(&[6, 2], 2, DType::F32)];
+    let weights = Weights { input: &smaller[0], hidden: &smaller[1], input_bias: None, hidden_bias: None };
+    let error = recurrent_backward(&out.saved, x, &[h], &weights, Some(&out.y), [None; 2], [true; 7]).map(drop).unwrap_err().to_string();
+    assert!(error.contains("[6, 2]") && error.contains("forward pass"), "{error}");
     assert!(backward(&out.y, [None, Some(h)]).unwrap_err().to_string().contains("cell state"));
 }
