@@ -33,7 +33,7 @@ impl Text {
         letters.dedup();
         let mut train: Vec<i64> = text.chars().filter_map(|c| letters.binary_search(&c).ok()).map(|i| i as i64).collect();
         let test = train.split_off(train.len() / 10 * 9);
-        if test.len() < 2 * WINDOW {
+        if test.len() < 2 * WINDOW || train.len() < 64 * WINDOW {
             return Err(format!("{}: {} characters are too few", file.display(), train.len() + test.len()).into());
         }
         Ok(Text { letters, train, test })

@@ -6,7 +6,7 @@ use std::any::Any;
 
 /// The layer's function, parameters and paths; of its inside nothing is kept for the backward pass, which computes it again. Values and gradients have the same bits as without.
 ///
-/// See [`Tensor::checkpoint`], which does the same for any function. Layers inside do not report to [`activations`](crate::activations), and second derivatives do not pass.
+/// See [`Tensor::checkpoint`], which does the same for any function. Layers inside that hold something do not report to [`activations`](crate::activations), and second derivatives do not pass.
 /// ```
 /// # use chainrule_autograd::{DType, Rng, Tape, Tensor};
 /// # use chainrule_nn::{Checkpointed, Layer, Linear, Sequential, Tanh};
