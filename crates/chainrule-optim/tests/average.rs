@@ -153,3 +153,13 @@ fn statistics_are_the_mean_over_the_batches() {
     assert_eq!(update_batch_norm(&mut net, [(); 0], &mut rng, |_, _, ()| Ok(())).unwrap(), 0);
     assert_eq!(bits(&net), after);
 }
+
+#[test]
+fn statistics_of_momentum_0_stay() {
+    use chainrule_nn::BatchNorm1d;
+    let mut norm = BatchNorm1d::new(2).unwrap().momentum(0.0);
+    let x = || Tensor::from_slice(&[1f32, 2.0, 5.0, 9.0], &[2, 2]).unwrap();
+    assert_eq!(update_batch_norm(&mut norm, [x(), x()], &mut Rng::seeded(0), |norm, tape, x| norm.forward(&tape.input(x))).unwrap(), 2);
+    assert_eq!(norm.running_var.as_ref().unwrap().value.to_vec::<f32>().unwrap(), [1.0, 1.0]);
+    assert_eq!(norm.num_batches_tracked.as_ref().unwrap().value.item().unwrap(), 2.0);
+}

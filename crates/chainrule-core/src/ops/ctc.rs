@@ -321,6 +321,11 @@ mod tests {
         let of = |zero| doubles(&ctc_backward(&x, &sequences, &out, &scale, zero).unwrap());
         assert!(of(true)[..3].iter().all(|g| *g == 0.0) && of(false)[..3].iter().all(|g| g.is_nan()));
         assert!(of(true).iter().all(|g| g.is_finite()) && of(true)[3..6].iter().any(|g| *g != 0.0));
+        // NaN stays NaN: it is no sequence that does not fit.
+        let nan = Array::full(&[3, 4, 3], f64::NAN, DType::F32).unwrap();
+        assert!(doubles(&ctc(&nan, &sequences).unwrap().losses)[1].is_nan());
+        let endless = Sequences { lengths: vec![usize::MAX, 2, 1, 0], labels: Array::zeros(&[8], DType::I64).unwrap(), ..sequences };
+        assert!(ctc(&x, &endless).is_err());
         let none = Sequences { labels: Array::zeros(&[0], DType::I64).unwrap(), lengths: vec![], frames: vec![], blank: 0 };
         assert_eq!(ctc(&noise(&[3, 0, 2], 1, DType::F32), &none).unwrap().losses.dims(), [0]);
     }
