@@ -5,8 +5,8 @@
 
 use crate::gradients::Gradients;
 use crate::recorder::Recorder;
-use crate::recording::{Kind, NodeId, Recording};
-use crate::scan::{Slots, sweep};
+use crate::recording::{Kind, NodeId};
+use crate::scan::{Scan, Slots, sweep};
 use crate::{Array, DType, Error, ParamId, Result, Tensor};
 use std::sync::Arc;
 
@@ -83,7 +83,8 @@ pub(crate) const OP: &str = "checkpoint";
 impl Replay {
     /// Runs again, recorded, and sweeps back from the gradients of the outputs; those of inputs and parameters are added up in the slots of the node's sources.
     pub(crate) fn backward(&self, grads: Vec<Option<Tensor>>, sources: &[Option<NodeId>], outer: &mut Slots) -> Result<()> {
-        let recorder = Arc::new(Recorder::replaying(self.streams, self.training, self.precision));
+        let recorder = Replaying(Recorder::replaying(self.streams, self.training, self.precision));
+        let recorder = &recorder.0;
         let mut leaves = Vec::with_capacity(sources.len());
         let (of_inputs, of_parameters) = sources.split_at(self.inputs.len());
         let mut inputs = Vec::with_capacity(self.inputs.len());
@@ -91,7 +92,7 @@ impl Replay {
             let leaf = source.and_then(|_| recorder.checkpoint_input(array));
             leaves.push(leaf);
             inputs.push(match training {
-                Some(training) => Tensor::on(array.clone(), &recorder, leaf, *training),
+                Some(training) => Tensor::on(array.clone(), recorder, leaf, *training),
                 None => Tensor::off(array.clone()),
             });
         }
@@ -102,7 +103,8 @@ impl Replay {
         }
         let outputs = (self.function)(&inputs)?;
         let (recording, _) = recorder.take(OP, true)?;
-        let mut slots = Slots::new(recording.nodes.len());
+        let mut scan = Scan { recorder, recording };
+        let mut slots = std::mem::take(&mut scan.recording.slots).cleared(scan.recording.nodes.len());
         if outputs.len() != grads.len() {
             let (got, expected) = (outputs.len(), grads.len());
             return Err(Error::shape(OP, format!("the second run gave {got} outputs, the first {expected}; is the function the same both times?")));
@@ -128,7 +130,7 @@ impl Replay {
         }
         if let Some(root) = root {
             let mut others = Gradients::default();
-            sweep(&recorder, &mut Owned(recording).0, root, true, &mut slots, &mut others)?;
+            sweep(recorder, &mut scan.recording, root, true, &mut slots, &mut others)?;
             if !others.is_empty() {
                 return Err(Error::value(OP, "the second run read parameters that the first did not; is the function the same both times?"));
             }
@@ -143,11 +145,11 @@ impl Replay {
     }
 }
 
-/// Goes to the spare recordings, whatever happens.
-struct Owned(Recording);
+/// The recorder of a second run, whose memory is for the next one, whatever happens.
+struct Replaying(Arc<Recorder>);
 
-impl Drop for Owned {
+impl Drop for Replaying {
     fn drop(&mut self) {
-        std::mem::take(&mut self.0).recycle();
+        self.0.close();
     }
 }

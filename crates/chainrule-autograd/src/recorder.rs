@@ -46,7 +46,7 @@ impl State {
         let id = NodeId::new(self.base[0] + self.recording.nodes.len())?;
         let there = if inputs.len() < 31 { (1 << inputs.len()) - 1 } else { Keep::INPUTS.0 };
         let keep = Keep(keep.0 & (there | Keep::OUTPUT.0));
-        let Recording { nodes, sources, kept } = &mut self.recording;
+        let Recording { nodes, sources, kept, .. } = &mut self.recording;
         let (first_source, first_kept) = (self.base[1] + sources.len(), self.base[2] + kept.len());
         for (i, input) in inputs.iter().enumerate() {
             sources.push(input.node());
@@ -61,6 +61,10 @@ impl State {
         Some(id)
     }
 }
+
+/// Recorders whose tapes are gone, with the memory of their lists, so that a training step in steady state allocates nothing. A tensor that is left may still hold one.
+static SPARE: Mutex<Vec<Arc<Recorder>>> = Mutex::new(Vec::new());
+const MOST_SPARE: usize = 8;
 
 /// What tensors know of their tape.
 pub(crate) struct Recorder {
@@ -83,26 +87,46 @@ enum Role {
 }
 
 impl Recorder {
-    fn new(training: bool, key: u64, role: Role, state: State) -> Recorder {
+    fn new(training: bool, precision: Option<DType>, key: u64, role: Role) -> Arc<Recorder> {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
-        Recorder { serial: SERIAL.fetch_add(1, Relaxed), training, precision: None, key, role, state: Mutex::new(state) }
+        let serial = SERIAL.fetch_add(1, Relaxed);
+        let mut spare = spares().pop();
+        let known = spare.as_mut().and_then(Arc::get_mut);
+        let mut state = known.map_or_else(State::default, |known| std::mem::take(known.state.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner())));
+        (state.phase, state.streams) = (Phase::Open, 0);
+        let recorder = Recorder { serial, training, precision, key, role, state: Mutex::new(state) };
+        if let Some(mut spare) = spare
+            && let Some(place) = Arc::get_mut(&mut spare)
+        {
+            *place = recorder;
+            return spare;
+        }
+        Arc::new(recorder)
     }
 
     /// The `Tape` is dropped, and its recording with it.
-    pub(crate) fn close(&self) {
+    pub(crate) fn close(self: &Arc<Self>) {
         let mut state = self.lock();
-        let old = std::mem::take(&mut *state);
-        state.phase = if old.phase == Phase::Spent { Phase::Spent } else { Phase::Dropped };
-        state.streams = old.streams;
+        if state.phase != Phase::Spent {
+            state.phase = Phase::Dropped;
+        }
+        state.leaves.clear();
+        state.bound.clear();
+        state.updates.clear();
+        let mut recording = std::mem::take(&mut state.recording);
         // Rules may hold tensors of this tape, which must not find it locked when they are dropped.
         drop(state);
-        let State { recording, .. } = old;
-        recording.recycle();
+        recording.clear();
+        self.lock().recording = recording;
+        let mut spare = spares();
+        if spare.len() < MOST_SPARE {
+            spare.push(self.clone());
+        }
     }
 
     /// For a `Tape`.
-    pub(crate) fn of_tape(training: bool, key: u64) -> Recorder {
-        Recorder::new(training, key, Role::Tape, State { recording: Recording::spare(), ..State::default() })
+    pub(crate) fn of_tape(training: bool, key: u64) -> Arc<Recorder> {
+        Recorder::new(training, None, key, Role::Tape)
     }
 
     /// A leaf whose gradient is asked for.
@@ -117,14 +141,14 @@ impl Recorder {
 
     /// For the first run of a checkpoint.
     pub(crate) fn inside(outer: &Arc<Recorder>) -> Arc<Recorder> {
-        let recorder = Recorder::new(outer.training, outer.key, Role::Inside(outer.clone()), State::default());
-        Arc::new(Recorder { precision: outer.precision, ..recorder })
+        Recorder::new(outer.training, outer.precision, outer.key, Role::Inside(outer.clone()))
     }
 
     /// For the second.
-    pub(crate) fn replaying((key, streams): (u64, u64), training: bool, precision: Option<DType>) -> Recorder {
-        let state = State { recording: Recording::spare(), streams, ..State::default() };
-        Recorder { precision, ..Recorder::new(training, key, Role::Replay, state) }
+    pub(crate) fn replaying((key, streams): (u64, u64), training: bool, precision: Option<DType>) -> Arc<Recorder> {
+        let recorder = Recorder::new(training, precision, key, Role::Replay);
+        recorder.lock().streams = streams;
+        recorder
     }
 
     /// What a first run has read of the outer tape.
@@ -250,10 +274,11 @@ impl Recorder {
         }
         let recording = std::mem::take(&mut state.recording);
         if release {
-            let old = std::mem::take(&mut *state);
-            (state.phase, state.streams) = (Phase::Spent, old.streams);
-            drop(state);
-            return Ok((recording, old.updates));
+            state.phase = Phase::Spent;
+            // An optimizer writes parameters in place where nobody else holds them.
+            state.leaves.clear();
+            state.bound.clear();
+            return Ok((recording, std::mem::take(&mut state.updates)));
         }
         state.phase = Phase::Scanning;
         state.base = [recording.nodes.len(), recording.sources.len(), recording.kept.len()];
@@ -270,12 +295,14 @@ impl Recorder {
         }
     }
 
-    /// Takes the recording back; what was recorded meanwhile follows it.
+    /// Takes the recording back; what was recorded meanwhile follows it. That of a tape which is closed is emptied.
     pub(crate) fn restore(&self, mut recording: Recording) {
         let mut state = self.lock();
         if state.phase != Phase::Scanning {
             drop(state);
-            return recording.recycle();
+            recording.clear();
+            self.lock().recording = recording;
+            return;
         }
         let mut later = std::mem::take(&mut state.recording);
         recording.nodes.append(&mut later.nodes);
@@ -284,6 +311,10 @@ impl Recorder {
         state.recording = recording;
         (state.phase, state.base) = (Phase::Open, [0; 3]);
     }
+}
+
+fn spares() -> MutexGuard<'static, Vec<Arc<Recorder>>> {
+    SPARE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
 fn full(op: &'static str) -> Error {

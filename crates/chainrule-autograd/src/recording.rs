@@ -2,9 +2,9 @@
 
 use crate::checkpoint::Replay;
 use crate::pass::{Keep, Pass};
+use crate::scan::Slots;
 use crate::{Array, DType, Result, Shape, Tensor};
 use std::num::NonZeroU32;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The identity of a parameter or buffer: clones share it.
@@ -83,29 +83,21 @@ pub(crate) struct Recording {
     /// The nodes that inputs come from; constants come from none.
     pub(crate) sources: Vec<Option<NodeId>>,
     pub(crate) kept: Vec<Array>,
+    /// What a pass works with; empty between passes.
+    pub(crate) slots: Slots,
+    pub(crate) out: Vec<Option<Tensor>>,
 }
 
-/// Emptied recordings, so that a training step in steady state asks the system for nothing.
-static SPARE: Mutex<Vec<Recording>> = Mutex::new(Vec::new());
-const MOST_SPARE: usize = 8;
+/// Longer lists are not kept for another tape.
 const LARGEST_SPARE: usize = 1 << 14;
 
 impl Recording {
-    pub(crate) fn spare() -> Recording {
-        SPARE.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop().unwrap_or_default()
-    }
-
-    /// Frees what it holds and keeps its vectors for another tape.
-    pub(crate) fn recycle(mut self) {
-        self.nodes.clear();
-        self.sources.clear();
-        self.kept.clear();
-        if self.nodes.capacity().max(self.sources.capacity()).max(self.kept.capacity()) <= LARGEST_SPARE {
-            let mut spare = SPARE.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-            if spare.len() < MOST_SPARE {
-                spare.push(self);
-            }
+    /// Frees what it holds, and keeps its lists unless they are very long.
+    pub(crate) fn clear(&mut self) {
+        if self.nodes.capacity().max(self.sources.capacity()).max(self.kept.capacity()) > LARGEST_SPARE {
+            *self = Recording::default();
         }
+        self.truncate(0);
     }
 
     /// Frees all from node `index` on.

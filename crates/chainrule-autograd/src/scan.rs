@@ -8,17 +8,15 @@ use crate::{Array, Error, Result, Tensor};
 use chainrule_core::ops::elementwise::{Binary, binary};
 use std::sync::Arc;
 
-/// The recording in the hands of a pass. Whatever happens, also when a rule panics, it goes back to its tape, or to the spare ones when the tape is released.
-struct Scan<'a> {
-    recorder: &'a Arc<Recorder>,
-    recording: Recording,
-    release: bool,
+/// The recording in the hands of a pass. Whatever happens, also when a rule panics, it goes back to its tape.
+pub(crate) struct Scan<'a> {
+    pub(crate) recorder: &'a Recorder,
+    pub(crate) recording: Recording,
 }
 
 impl Drop for Scan<'_> {
     fn drop(&mut self) {
-        let recording = std::mem::take(&mut self.recording);
-        if self.release { recording.recycle() } else { self.recorder.restore(recording) }
+        self.recorder.restore(std::mem::take(&mut self.recording));
     }
 }
 
@@ -27,17 +25,18 @@ pub(crate) fn backward(op: &'static str, recorder: &Arc<Recorder>, root: Option<
     recorder.check_open(op)?;
     let root = root.ok_or(Error::Constant { op })?;
     let (recording, updates) = recorder.take(op, release)?;
-    let mut scan = Scan { recorder, recording, release };
+    let mut scan = Scan { recorder, recording };
     let mut gradients = Gradients::with_updates(updates);
-    let mut slots = Slots::new(root.index() + 1);
+    let mut slots = std::mem::take(&mut scan.recording.slots).cleared(root.index() + 1);
     slots.put(root.index(), Some(Tensor::off(seed)));
     sweep(recorder, &mut scan.recording, root.index(), release, &mut slots, &mut gradients)?;
+    scan.recording.slots = slots;
     Ok(gradients)
 }
 
 /// From node `root` back to the first. With `release`, nodes are freed on the way.
 pub(crate) fn sweep(recorder: &Recorder, recording: &mut Recording, root: usize, release: bool, slots: &mut Slots, gradients: &mut Gradients) -> Result<()> {
-    let mut out = Vec::new();
+    let mut out = std::mem::take(&mut recording.out);
     for i in (0..=root).rev() {
         match &recording.nodes[i].kind {
             Kind::Parameter(id) => {
@@ -57,6 +56,8 @@ pub(crate) fn sweep(recorder: &Recorder, recording: &mut Recording, root: usize,
             recording.truncate(i);
         }
     }
+    out.clear();
+    recording.out = out;
     Ok(())
 }
 
@@ -67,9 +68,9 @@ pub(crate) fn gradients_of(recorder: &Arc<Recorder>, root: Option<NodeId>, seed:
     let root = root.ok_or(Error::Constant { op: OP })?;
     let targets = tensors.iter().map(|t| t.node().ok_or(Error::Constant { op: OP })).collect::<Result<Vec<_>>>()?;
     let (recording, _) = recorder.take(OP, false)?;
-    let scan = Scan { recorder, recording, release: false };
+    let scan = Scan { recorder, recording };
     let wanted = leading_to(&scan.recording, root, &targets);
-    let mut slots = Slots::new(root.index() + 1);
+    let mut slots = Slots::default().cleared(root.index() + 1);
     slots.put(root.index(), Some(Tensor::on(seed, recorder, None, recorder.training)));
     let mut found: Vec<Option<Tensor>> = targets.iter().map(|_| None).collect();
     let mut out = Vec::new();
@@ -158,6 +159,7 @@ fn fit(pass: &Pass, i: usize, source: NodeId, slot: &mut Option<Tensor>) -> Resu
 }
 
 /// Gradients on their way: few at a time, so they stand close together, and nodes hold numbers.
+#[derive(Default)]
 pub(crate) struct Slots {
     /// For each node the place of its gradient, 0 for none.
     places: Vec<u32>,
@@ -166,8 +168,14 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    pub(crate) fn new(nodes: usize) -> Slots {
-        Slots { places: vec![0; nodes], tensors: vec![None], free: Vec::new() }
+    /// None for any of `nodes` nodes, in the same memory.
+    pub(crate) fn cleared(mut self, nodes: usize) -> Slots {
+        self.places.clear();
+        self.places.resize(nodes, 0);
+        self.tensors.clear();
+        self.tensors.push(None);
+        self.free.clear();
+        self
     }
 
     /// Of an operation with several outputs, which stand behind it.

@@ -40,7 +40,7 @@ impl Tape {
     }
 
     fn new(training: bool, rng: &mut Rng) -> Tape {
-        Tape { recorder: Arc::new(Recorder::of_tape(training, rng.next_u64())) }
+        Tape { recorder: Recorder::of_tape(training, rng.next_u64()) }
     }
 
     /// Products (matrix products, linear layers, convolutions, recurrent layers, attention) on this tape round their operands, their results, and on the way back their gradients to a narrower type, and add up in full precision

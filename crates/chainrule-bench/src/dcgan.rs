@@ -1,14 +1,17 @@
 //! A generator of 28 x 28 images against a discriminator (Radford et al. 2015, DCGAN), each trained once a step.
 
 use crate::kernels::normal;
-use crate::workload::{Step, Workload};
+use crate::workload::{Show, Step, Workload};
 use chainrule::nn::{BatchNorm2d, Conv2d, ConvTranspose2d, Flatten, Layer, LeakyRelu, Linear, Relu, Sequential, Tanh, Unflatten, freeze};
 use chainrule::{DType, Result, Rng, Tape, Tensor, optim::Adam};
 
 /// In their order.
 pub const WORKLOADS: &[Workload] = &[Workload::new("dcgan_train_b64", |rng| {
     let mut gan = Gan::new(64, rng)?;
-    Ok(Box::new(move || gan.step().map(drop)) as Step)
+    Ok(Box::new(move |show: Show| {
+        gan.step()?.iter().for_each(|loss| show(loss.array()));
+        Ok(())
+    }) as Step)
 })];
 
 /// `[N, 64] -> [N, 1, 28, 28]`

@@ -1,6 +1,8 @@
 //! The median of many timed steps.
 
+use crate::workload::Step;
 use chainrule::Result;
+use std::hint::black_box;
 use std::time::Instant;
 
 const WARM_UP: usize = 3;
@@ -11,15 +13,18 @@ const MOST: usize = 400;
 ///
 /// # Errors
 /// Those of the step.
-pub fn median_ms(step: &mut dyn FnMut() -> Result<()>, budget_seconds: f64) -> Result<f64> {
+pub fn median_ms(step: &mut Step, budget_seconds: f64) -> Result<f64> {
+    let show = &mut |result: &_| {
+        black_box(result);
+    };
     for _ in 0..WARM_UP {
-        step()?;
+        step(show)?;
     }
     let mut times = Vec::with_capacity(MOST);
     let start = Instant::now();
     while times.len() < LEAST || (start.elapsed().as_secs_f64() < budget_seconds && times.len() < MOST) {
         let clock = Instant::now();
-        step()?;
+        step(show)?;
         times.push(clock.elapsed().as_secs_f64());
     }
     times.sort_by(f64::total_cmp);
@@ -29,18 +34,18 @@ pub fn median_ms(step: &mut dyn FnMut() -> Result<()>, budget_seconds: f64) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::Cell;
+    use std::rc::Rc;
 
     fn steps_within(budget: f64) -> usize {
-        let mut steps = 0;
-        median_ms(
-            &mut || {
-                steps += 1;
-                Ok(())
-            },
-            budget,
-        )
-        .unwrap();
-        steps
+        let steps = Rc::new(Cell::new(0));
+        let counted = steps.clone();
+        let mut step: Step = Box::new(move |_| {
+            counted.set(counted.get() + 1);
+            Ok(())
+        });
+        median_ms(&mut step, budget).unwrap();
+        steps.get()
     }
 
     #[test]
@@ -52,13 +57,13 @@ mod tests {
     #[test]
     fn the_median_passes_over_slow_steps() {
         let mut steps = 0;
-        let mut step = || {
+        let mut step: Step = Box::new(move |_| {
             steps += 1;
             if steps % 4 == 0 {
                 std::thread::sleep(std::time::Duration::from_millis(200));
             }
             Ok(())
-        };
+        });
         assert!(median_ms(&mut step, 0.0).unwrap() < 200.0);
     }
 }

@@ -25,7 +25,7 @@ pub const WORKLOADS: &[Workload] = &[
     Workload::new("gru_lm_train_b32_t64", recurrent::gru_language_model),
     Workload::new("bilstm_cls_train_b32_t100", recurrent::bidirectional_classifier),
     Workload::new("encoder_train_b16_t128", encoder::train),
-    Workload::unsupported("encoder_lora_train_b16_t128"),
+    Workload::new("encoder_lora_train_b16_t128", encoder::train_lora),
 ];
 
 /// A classifier, its batch, and all that a step changes.
@@ -57,15 +57,20 @@ impl<L: Layer> Training<L> {
     }
 }
 
+fn steps<L: Layer + 'static>(mut training: Training<L>) -> Step {
+    Box::new(move |show| {
+        show(training.step()?.array());
+        Ok(())
+    })
+}
+
 fn train<L: Layer + 'static>(model: L, dims: &[usize], rng: &mut Rng) -> Result<Step> {
-    let mut training = Training::new(model, dims, rng)?;
-    Ok(Box::new(move || training.step().map(drop)))
+    Ok(steps(Training::new(model, dims, rng)?))
 }
 
 /// Steps of a classifier on this batch.
 pub fn train_on<L: Layer + 'static>(model: L, inputs: Tensor, labels: Tensor, rng: &mut Rng) -> Result<Step> {
-    let mut training = Training::on(model, inputs, labels, rng);
-    Ok(Box::new(move || training.step().map(drop)))
+    Ok(steps(Training::on(model, inputs, labels, rng)))
 }
 
 #[cfg(test)]

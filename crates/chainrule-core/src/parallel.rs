@@ -1,30 +1,55 @@
 //! The one place that splits work over threads.
 //!
 //! Work is cut into tasks by its size, never by the number of threads, and a task's result does not depend on who runs it: so results have the same bits for any number of threads.
-//! The calling thread works too. Helpers are threads of a rayon pool that look for the next job for a short while before they sleep, because a training step hands out work every few microseconds.
+//! The calling thread works too. Helpers look for the next job for a short while before they sleep, because a training step hands out work every few microseconds.
+//! A job lives on its caller's stack, so handing it out allocates nothing.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::sync::{Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-/// How long a helper without work looks for more before its thread sleeps.
+/// How long a helper without work looks for more before it sleeps.
 const PATIENCE: Duration = Duration::from_micros(200);
 
 static THREADS: AtomicUsize = AtomicUsize::new(0);
-static PENDING: AtomicUsize = AtomicUsize::new(0);
+/// Seats that jobs offer: what helpers look at.
+static OFFERED: AtomicUsize = AtomicUsize::new(0);
+/// Helpers that are awake and have no job.
 static LOOKING: AtomicUsize = AtomicUsize::new(0);
-static QUEUE: Mutex<Vec<Arc<Job>>> = Mutex::new(Vec::new());
-static POOL: OnceLock<Option<rayon::ThreadPool>> = OnceLock::new();
+static TEAM: Mutex<Team> = Mutex::new(Team { jobs: Vec::new(), helpers: 0, asleep: 0, called: 0 });
+static CALL: Condvar = Condvar::new();
+static HANDED_OUT: AtomicUsize = AtomicUsize::new(0);
+static WOKEN: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     /// Inside a task: work that it splits again runs on its own thread.
     static INSIDE: Cell<bool> = const { Cell::new(false) };
 }
 
+/// What splitting has cost so far, in the whole process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// How often work was handed to other threads.
+    pub handed_out: usize,
+    /// How often a sleeping thread was woken, or a new one started, for it.
+    pub woken: usize,
+}
+
+/// The present figures.
+/// ```
+/// let before = chainrule_core::parallel::statistics();
+/// assert!(before.woken <= chainrule_core::parallel::statistics().woken);
+/// ```
+pub fn statistics() -> Statistics {
+    Statistics { handed_out: HANDED_OUT.load(Relaxed), woken: WOKEN.load(Relaxed) }
+}
+
 /// The number of threads that work at once, the caller's included: the machine's cores, unless `RAYON_NUM_THREADS` or [`set_threads`] says otherwise.
 pub fn threads() -> usize {
-    match THREADS.load(Ordering::Relaxed) {
+    match THREADS.load(Relaxed) {
         0 => {
             let asked = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).filter(|&n: &usize| n > 0);
             let found = asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
@@ -37,82 +62,147 @@ pub fn threads() -> usize {
 
 /// Sets the number of threads, the caller's included, for the whole process (at least 1, at most 256). It changes speed, never results.
 pub fn set_threads(count: usize) {
-    THREADS.store(count.clamp(1, 256), Ordering::Relaxed);
+    THREADS.store(count.clamp(1, 256), Relaxed);
 }
 
-/// One call of [`run`]: tasks are taken from a counter. A helper that comes late finds none left and never touches `body`.
+/// One call of [`run`]: tasks are taken from a counter.
 struct Job {
     body: *const (dyn Fn(usize) + Sync),
     tasks: usize,
     next: AtomicUsize,
-    done: AtomicUsize,
     panicked: AtomicBool,
+    /// How many helpers may still join.
+    seats: AtomicUsize,
+    /// Helpers that have joined and not left.
+    inside: AtomicUsize,
 }
 
-// SAFETY: `body` is Sync, and is only called for a task index below `tasks`; `run` returns, and the closure dies, only after all those calls have ended.
-unsafe impl Send for Job {}
-// SAFETY: as above.
-unsafe impl Sync for Job {}
-
 impl Job {
-    fn work(&self) {
+    /// Runs tasks till none is left.
+    ///
+    /// # Safety
+    /// The closure must be alive.
+    unsafe fn work(&self) {
         let was = INSIDE.replace(true);
         loop {
-            let task = self.next.fetch_add(1, Ordering::Relaxed);
+            let task = self.next.fetch_add(1, Relaxed);
             if task >= self.tasks {
                 break;
             }
-            // SAFETY: this task is not done yet, so `run` is still waiting and the closure is alive.
+            // SAFETY: the caller's promise.
             let body = unsafe { &*self.body };
             if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(task))).is_err() {
-                self.panicked.store(true, Ordering::Relaxed);
+                self.panicked.store(true, Relaxed);
             }
-            self.done.fetch_add(1, Ordering::Release);
         }
         INSIDE.set(was);
     }
 }
 
-fn queue() -> MutexGuard<'static, Vec<Arc<Job>>> {
-    QUEUE.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+/// What is under the lock.
+struct Team {
+    /// Those that offer seats. Their callers wait until they have left this list and all helpers have left them.
+    jobs: Vec<*const Job>,
+    helpers: usize,
+    asleep: usize,
+    /// Sleepers that have been called and are not awake yet.
+    called: usize,
 }
 
-fn pool() -> Option<&'static rayon::ThreadPool> {
-    let build = || rayon::ThreadPoolBuilder::new().num_threads(threads().max(4) - 1).thread_name(|i| format!("chainrule-{i}")).build().ok();
-    POOL.get_or_init(build).as_ref()
-}
+// SAFETY: jobs are shared between threads by atomics only, and alive as long as they stand in the list.
+unsafe impl Send for Team {}
 
-/// A helper's life: jobs as long as they come, then back to the pool.
-fn help() {
-    let mut idle = Instant::now();
-    let mut looks = 0u32;
-    loop {
-        if PENDING.load(Ordering::Acquire) > 0 {
-            let job = {
-                let mut queue = queue();
-                let job = queue.pop();
-                PENDING.store(queue.len(), Ordering::Release);
-                job
-            };
-            if let Some(job) = job {
-                LOOKING.fetch_sub(1, Ordering::AcqRel);
-                job.work();
-                LOOKING.fetch_add(1, Ordering::AcqRel);
-                idle = Instant::now();
-                looks = 0;
-                continue;
-            }
+impl Team {
+    /// A seat in the newest job, if one is offered.
+    fn join(&mut self) -> Option<*const Job> {
+        let &job = self.jobs.last()?;
+        // SAFETY: a job in the list is alive, and stays so until the helpers inside have left.
+        let seated = unsafe { &*job };
+        seated.inside.fetch_add(1, Relaxed);
+        OFFERED.fetch_sub(1, Relaxed);
+        // Release: a caller that sees no seat left also sees who is inside.
+        if seated.seats.fetch_sub(1, Release) == 1 {
+            self.jobs.pop();
         }
-        looks += 1;
-        if looks.is_multiple_of(64) {
-            if idle.elapsed() > PATIENCE {
-                break;
-            }
-            std::thread::yield_now();
-        }
-        std::hint::spin_loop();
+        Some(job)
     }
-    LOOKING.fetch_sub(1, Ordering::AcqRel);
+
+    /// Offers `seats` in a job, and gets as many helpers on their feet.
+    fn offer(&mut self, job: *const Job, seats: usize) {
+        self.jobs.push(job);
+        OFFERED.fetch_add(seats, Release);
+        for _ in LOOKING.load(Acquire)..seats {
+            if self.asleep > 0 {
+                self.asleep -= 1;
+                self.called += 1;
+                CALL.notify_one();
+            } else if self.helpers + 1 < threads() {
+                let started = std::thread::Builder::new().name(format!("chainrule-{}", self.helpers)).spawn(help);
+                if started.is_err() {
+                    return;
+                }
+                self.helpers += 1;
+            } else {
+                return;
+            }
+            LOOKING.fetch_add(1, AcqRel);
+            WOKEN.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Withdraws the seats that nobody has taken.
+    fn withdraw(&mut self, job: &Job) {
+        self.jobs.retain(|&other| !std::ptr::eq(other, job));
+        OFFERED.fetch_sub(job.seats.swap(0, Relaxed), Relaxed);
+    }
+}
+
+fn team() -> MutexGuard<'static, Team> {
+    // Nothing that holds the lock can panic half way.
+    TEAM.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// A helper's life: jobs as long as they come, then sleep till it is called.
+fn help() {
+    loop {
+        let mut idle = Instant::now();
+        let mut looks = 0u32;
+        let mut team_seen = loop {
+            if OFFERED.load(Acquire) > 0 {
+                let job = team().join();
+                if let Some(job) = job {
+                    LOOKING.fetch_sub(1, AcqRel);
+                    // SAFETY: `join` has counted this thread in, so the job's caller waits for it.
+                    unsafe {
+                        (*job).work();
+                        (*job).inside.fetch_sub(1, Release);
+                    }
+                    LOOKING.fetch_add(1, AcqRel);
+                    idle = Instant::now();
+                    looks = 0;
+                    continue;
+                }
+            }
+            looks += 1;
+            if looks.is_multiple_of(64) {
+                if idle.elapsed() > PATIENCE {
+                    let team = team();
+                    if team.jobs.is_empty() {
+                        break team;
+                    }
+                }
+                std::thread::yield_now();
+            }
+            std::hint::spin_loop();
+        };
+        LOOKING.fetch_sub(1, AcqRel);
+        team_seen.asleep += 1;
+        while team_seen.called == 0 {
+            team_seen = CALL.wait(team_seen).unwrap_or_else(|poisoned| poisoned.into_inner());
+        }
+        // Whoever called has counted this thread among those that look.
+        team_seen.called -= 1;
+    }
 }
 
 /// Runs `body(0)` … `body(tasks - 1)`, each once, in any order, on any thread; returns when all have ended.
@@ -123,38 +213,31 @@ pub(crate) fn run(tasks: usize, body: impl Fn(usize) + Sync) {
 
 /// [`run`], compiled once.
 fn run_tasks(tasks: usize, body: &(dyn Fn(usize) + Sync)) {
-    let helpers = (threads() - 1).min(tasks.saturating_sub(1));
-    if helpers == 0 || INSIDE.get() {
+    let seats = (threads() - 1).min(tasks.saturating_sub(1));
+    if seats == 0 || INSIDE.get() {
         return (0..tasks).for_each(body);
     }
-    let Some(pool) = pool() else { return (0..tasks).for_each(body) };
-    // SAFETY: only the lifetime is erased; the wait below outlasts every use, as `Job` explains.
+    // SAFETY: only the lifetime is erased; the waits below outlast every use.
     let body = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), *const (dyn Fn(usize) + Sync + 'static)>(body) };
-    let job = Arc::new(Job { body, tasks, next: AtomicUsize::new(0), done: AtomicUsize::new(0), panicked: AtomicBool::new(false) });
-    {
-        let mut queue = queue();
-        queue.extend(std::iter::repeat_n(&job, helpers).cloned());
-        PENDING.store(queue.len(), Ordering::Release);
+    let zero = || AtomicUsize::new(0);
+    let job = Job { body, tasks, next: zero(), panicked: AtomicBool::new(false), seats: AtomicUsize::new(seats), inside: zero() };
+    HANDED_OUT.fetch_add(1, Relaxed);
+    team().offer(&job, seats);
+    // SAFETY: the closure is the caller's.
+    unsafe { job.work() };
+    if job.seats.load(Acquire) > 0 {
+        team().withdraw(&job);
     }
-    for _ in LOOKING.load(Ordering::Acquire)..helpers {
-        LOOKING.fetch_add(1, Ordering::AcqRel);
-        pool.spawn(help);
-    }
-    job.work();
+    // No task is left and nobody can join any more: whoever is inside ends its last task.
     let mut looks = 0u32;
-    while job.done.load(Ordering::Acquire) < tasks {
+    while job.inside.load(Acquire) > 0 {
         looks += 1;
         if looks.is_multiple_of(256) {
             std::thread::yield_now();
         }
         std::hint::spin_loop();
     }
-    if Arc::strong_count(&job) > 1 {
-        let mut queue = queue();
-        queue.retain(|other| !Arc::ptr_eq(other, &job));
-        PENDING.store(queue.len(), Ordering::Release);
-    }
-    if job.panicked.load(Ordering::Relaxed) {
+    if job.panicked.load(Relaxed) {
         panic!("a task of a parallel computation panicked");
     }
 }
@@ -162,7 +245,7 @@ fn run_tasks(tasks: usize, body: &(dyn Fn(usize) + Sync)) {
 /// The number of elements that make a task of elementwise work.
 pub(crate) const GRAIN: usize = 16 * 1024;
 
-/// Cuts `count` elements into ranges of [`GRAIN`] (smaller work stays on the calling thread) and runs `body(start, end)` for each.
+/// Cuts `count` elements into ranges of `grain` and runs `body(start, end)` for each. What makes no more than two ranges stays on the calling thread; elements that are each worth a range (a grain of 1) are shared from two on.
 #[inline]
 pub(crate) fn ranges(count: usize, grain: usize, body: impl Fn(usize, usize) + Sync) {
     run_ranges(count, grain, &body)
@@ -171,7 +254,7 @@ pub(crate) fn ranges(count: usize, grain: usize, body: impl Fn(usize, usize) + S
 /// [`ranges`], compiled once.
 fn run_ranges(count: usize, grain: usize, body: &(dyn Fn(usize, usize) + Sync)) {
     let grain = grain.max(1);
-    if count <= 2 * grain {
+    if count <= if grain == 1 { 1 } else { 2 * grain } {
         if count > 0 {
             body(0, count);
         }
@@ -219,10 +302,10 @@ mod tests {
             for tasks in [0, 1, 2, 3, 17, 1000] {
                 let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
                 run(tasks, |i| {
-                    counts[i].fetch_add(1, Ordering::Relaxed);
+                    counts[i].fetch_add(1, Relaxed);
                     run(3, |_| {});
                 });
-                assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1));
+                assert!(counts.iter().all(|c| c.load(Relaxed) == 1));
             }
         }
     }
@@ -237,7 +320,7 @@ mod tests {
                     for round in 1..200 {
                         let sum = AtomicUsize::new(0);
                         run(round, |i| {
-                            sum.fetch_add(i, Ordering::Relaxed);
+                            sum.fetch_add(i, Relaxed);
                         });
                         assert_eq!(sum.into_inner(), round * (round - 1) / 2);
                     }
