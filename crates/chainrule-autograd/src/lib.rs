@@ -30,6 +30,7 @@ mod tape;
 mod tensor;
 
 pub use chainrule_core::ops::convolution::{Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Convolution, TransposedConvolution};
+pub use chainrule_core::ops::matmul::Activation;
 pub use chainrule_core::ops::pool::{Pool, Pool1d, Pool2d, Pool3d};
 pub use chainrule_core::ops::resample::{Filter, Interpolation, Scaling};
 pub use chainrule_core::ops::unfold::Patches;

@@ -63,8 +63,9 @@ pub use chainrule_core::parallel::{set_threads, threads};
 /// Options of operations on tensors; the layers of the same names stand in [`nn`].
 pub mod options {
     pub use chainrule_autograd::{
-        Attention, BagMode, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Convolution, Ctc, EmbeddingBag, Filter, Interpolation,
-        MultiMargin, PadMode, Patches, Pool, Pool1d, Pool2d, Pool3d, Recurrence, RecurrentWeights, Rotary, Scaling, TransposedConvolution, Triplet,
+        Activation, Attention, BagMode, Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Convolution, Ctc, EmbeddingBag, Filter,
+        Interpolation, MultiMargin, PadMode, Patches, Pool, Pool1d, Pool2d, Pool3d, Recurrence, RecurrentWeights, Rotary, Scaling, TransposedConvolution,
+        Triplet,
     };
 }
 

@@ -1,8 +1,10 @@
 //! Matrix products.
 
 use crate::rules::binary::keep_partners;
-use crate::rules::precision::product;
-use crate::{Error, Pass, Result, Tensor};
+use crate::rules::precision::{in_bf16, product};
+use crate::rules::unary::by_output;
+use crate::{Activation, DType, Error, Keep, Pass, Result, Tensor};
+use chainrule_core::ops::elementwise::Unary;
 use chainrule_core::ops::matmul;
 
 impl Tensor {
@@ -23,19 +25,26 @@ impl Tensor {
         if other.rank() == 1 && self.rank() >= 1 {
             return self.matmul(&other.unsqueeze(1)?)?.squeeze(-1);
         }
-        product([self, other], |[x, other]| x.matrix_product(other))
+        let alike = other.rank() == 2 || self.dims()[..self.rank().saturating_sub(2)] == other.dims()[..other.rank().saturating_sub(2)];
+        if alike && in_bf16(&[self, other]) {
+            return self.matrix_product(other, true);
+        }
+        product([self, other], |[x, other]| x.matrix_product(other, false))
     }
 
-    /// Of two or more dimensions each.
-    fn matrix_product(&self, other: &Tensor) -> Result<Tensor> {
-        let y = matmul::matmul(&self.array, &other.array)?;
-        Tensor::record_broadcast("matmul", [self, other], keep_partners(self, other), y, |pass| {
+    /// Of two or more dimensions each; if `narrow`, it and its gradients are products in bf16.
+    fn matrix_product(&self, other: &Tensor, narrow: bool) -> Result<Tensor> {
+        let y = if narrow { matmul::matmul_bf16(&self.array, &other.array)? } else { matmul::matmul(&self.array, &other.array)? };
+        Tensor::record_broadcast("matmul", [self, other], keep_partners(self, other), y, move |pass| {
             let by_second = || {
                 let (x, grad) = (pass.input(0)?, pass.grad());
                 // One matrix for all batches: their gradients add up inside one product.
-                if pass.input_dims(1).len() == 2 { rows(&x)?.transpose(0, 1)?.matmul(&rows(grad)?) } else { x.transpose(-2, -1)?.matmul(grad) }
+                if pass.input_dims(1).len() == 2 {
+                    return rows(&x)?.transpose(0, 1)?.matrix_product(&rows(grad)?, narrow);
+                }
+                x.transpose(-2, -1)?.matrix_product(grad, narrow)
             };
-            Ok([pass.when(0, || pass.grad().matmul(&pass.input(1)?.transpose(-2, -1)?))?, pass.when(1, by_second)?])
+            Ok([pass.when(0, || pass.grad().matrix_product(&pass.input(1)?.transpose(-2, -1)?, narrow))?, pass.when(1, by_second)?])
         })
     }
 
@@ -51,18 +60,56 @@ impl Tensor {
     /// # Errors
     /// Extents that do not fit; different element types, or other ones than f32 and f64.
     pub fn linear(&self, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        self.linear_activated(weight, bias, Activation::None)
+    }
+
+    /// [`linear`](Tensor::linear) and what follows it in one pass over the result: `f(x Wᵀ + b)`. The gradient needs no more than the output's sign.
+    /// ```
+    /// # use chainrule_autograd::{Activation, Tensor};
+    /// let (x, w) = (Tensor::from_slice(&[1f32, 2.0], &[1, 2])?, Tensor::from_slice(&[3f32, 4.0, -3.0, -4.0], &[2, 2])?);
+    /// assert_eq!(x.linear_activated(&w, None, Activation::Relu)?.to_vec::<f32>()?, [11.0, 0.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`linear`](Tensor::linear).
+    pub fn linear_activated(&self, weight: &Tensor, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+        let unary = match activation {
+            Activation::None => None,
+            Activation::Relu => Some(Unary::Relu {}),
+            Activation::LeakyRelu(negative_slope) => {
+                // Of other slopes the output's sign tells nothing.
+                if !(0.0..1e30).contains(&negative_slope) {
+                    return self.linear(weight, bias)?.leaky_relu(negative_slope);
+                }
+                Some(Unary::LeakyRelu { negative_slope })
+            }
+        };
+        let run = |x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, narrow: bool| {
+            let arrays = (&x.array, &weight.array, bias.map(|bias| &bias.array));
+            let y =
+                if narrow { matmul::linear_bf16(arrays.0, arrays.1, arrays.2, activation)? } else { matmul::linear(arrays.0, arrays.1, arrays.2, activation)? };
+            let keep = keep_partners(x, weight).and(Keep::OUTPUT.when(unary.is_some()));
+            // The gradient of the sum.
+            let by_sum = move |pass: &Pass| unary.map_or_else(|| Ok(pass.grad().clone()), |unary| by_output(unary, pass));
+            let Some(bias) = bias else {
+                return Tensor::record("linear", [x, weight], keep, y, move |pass| product_gradients(pass, &by_sum(pass)?, narrow));
+            };
+            Tensor::record("linear_bias", [x, weight, bias], keep, y, move |pass| {
+                let grad = by_sum(pass)?;
+                let [x, weight] = product_gradients(pass, &grad, narrow)?;
+                let by_bias = || {
+                    let dims = pass.input_dims(2);
+                    if narrow { grad.round_to(DType::BF16)?.sum_to(dims)?.round_to(DType::BF16) } else { grad.sum_to(dims) }
+                };
+                Ok([x, weight, pass.when(2, by_bias)?])
+            })
+        };
         match bias {
-            None => product([self, weight], |[x, weight]| {
-                let y = matmul::linear(&x.array, &weight.array, None)?;
-                Tensor::record("linear", [x, weight], keep_partners(x, weight), y, product_gradients)
-            }),
-            Some(bias) => product([self, weight, bias], |[x, weight, bias]| {
-                let y = matmul::linear(&x.array, &weight.array, Some(&bias.array))?;
-                Tensor::record("linear_bias", [x, weight, bias], keep_partners(x, weight), y, |pass| {
-                    let [x, weight] = product_gradients(pass)?;
-                    Ok([x, weight, pass.when(2, || pass.grad().sum_to(pass.input_dims(2)))?])
-                })
-            }),
+            None if in_bf16(&[self, weight]) => run(self, weight, None, true),
+            None => product([self, weight], |[x, weight]| run(x, weight, None, false)),
+            Some(bias) if in_bf16(&[self, weight, bias]) => run(self, weight, Some(bias), true),
+            Some(bias) => product([self, weight, bias], |[x, weight, bias]| run(x, weight, Some(bias), false)),
         }
     }
 
@@ -85,8 +132,10 @@ impl Tensor {
 }
 
 /// `dx = g W`, `dW = gᵀ x`.
-fn product_gradients(pass: &Pass) -> Result<[Option<Tensor>; 2]> {
-    Ok([pass.when(0, || pass.grad().matmul(&pass.input(1)?))?, pass.when(1, || rows(pass.grad())?.transpose(0, 1)?.matmul(&rows(&pass.input(0)?)?))?])
+fn product_gradients(pass: &Pass, grad: &Tensor, narrow: bool) -> Result<[Option<Tensor>; 2]> {
+    let by_input = || rows(grad)?.matrix_product(&pass.input(1)?, narrow)?.reshape(pass.input_dims(0));
+    let by_weight = || rows(grad)?.transpose(0, 1)?.matrix_product(&rows(&pass.input(0)?)?, narrow);
+    Ok([pass.when(0, by_input)?, pass.when(1, by_weight)?])
 }
 
 /// `[.., K] -> [rows, K]`

@@ -2,7 +2,7 @@
 //!
 //! The backward pass `g f'(v)` is an operation with a rule itself (v is the input or the output, whichever the table keeps), and so second derivatives are exact.
 
-use crate::{DType, Error, Keep, Result, Tensor};
+use crate::{DType, Error, Keep, Pass, Result, Tensor};
 use chainrule_core::ops::elementwise::{self, Kept, Unary};
 
 /// `f(x)`
@@ -12,19 +12,20 @@ fn unary(op: Unary, x: &Tensor) -> Result<Tensor> {
         Kept::Output => Keep::OUTPUT,
     };
     Tensor::record(op.name(), [x], keep, elementwise::unary(op, &x.array)?, move |pass| {
-        if !pass.recorded() {
-            let kept = match op.keeps() {
-                Kept::Input => pass.input_array(0)?,
-                Kept::Output => pass.output_array()?,
-            };
-            return Ok([Some(elementwise::unary_backward(op, &pass.grad().array, kept)?.into())]);
-        }
-        let kept = match op.keeps() {
-            Kept::Input => pass.input(0)?,
-            Kept::Output => pass.output()?,
-        };
-        Ok([Some(slope(op, pass.grad(), &kept)?)])
+        Ok([Some(match op.keeps() {
+            Kept::Output => by_output(op, pass)?,
+            Kept::Input if pass.recorded() => slope(op, pass.grad(), &pass.input(0)?)?,
+            Kept::Input => elementwise::unary_backward(op, &pass.grad().array, pass.input_array(0)?)?.into(),
+        })])
     })
+}
+
+/// `g f'(v)` with the kept output as v.
+pub(super) fn by_output(op: Unary, pass: &Pass) -> Result<Tensor> {
+    if pass.recorded() {
+        return slope(op, pass.grad(), &pass.output()?);
+    }
+    Ok(elementwise::unary_backward(op, &pass.grad().array, pass.output_array()?)?.into())
 }
 
 /// `g f'(v)`: linear in g.

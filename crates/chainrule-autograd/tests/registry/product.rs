@@ -1,7 +1,7 @@
 //! Matrix products.
 
 use crate::{Cases, apart, numbers, others, positive};
-use chainrule_autograd::Tensor;
+use chainrule_autograd::{Activation, Tensor};
 
 pub fn add(cases: &mut Cases) {
     let shapes: [(&[usize], &[usize]); 13] = [
@@ -26,6 +26,14 @@ pub fn add(cases: &mut Cases) {
     cases.add("linear", vec![numbers(&[2, 2, 3]), others(&[4, 3])], |x| x[0].linear(&x[1], None));
     for dims in [&[2usize, 2, 3][..], &[2, 3], &[3], &[0, 3]] {
         cases.add(format!("linear with bias {dims:?}"), vec![numbers(dims), others(&[4, 3]), numbers(&[4])], |x| x[0].linear(&x[1], Some(&x[2])));
+    }
+    for activation in [Activation::Relu, Activation::LeakyRelu(0.1), Activation::LeakyRelu(0.0), Activation::LeakyRelu(-0.5)] {
+        for dims in [&[2usize, 2, 3][..], &[3], &[0, 3]] {
+            let name = format!("linear with bias and {activation:?} {dims:?}");
+            cases.add(name, vec![numbers(dims), others(&[4, 3]), numbers(&[4])], move |x| x[0].linear_activated(&x[1], Some(&x[2]), activation));
+        }
+        let name = format!("linear with {activation:?}");
+        cases.add(name, vec![numbers(&[3, 2]), others(&[4, 2])], move |x| x[0].linear_activated(&x[1], None, activation));
     }
     cases.add("outer", vec![numbers(&[3]), others(&[4])], |x| x[0].outer(&x[1]));
     cases.add("einsum of batches", vec![numbers(&[2, 3, 4]), others(&[2, 2, 4])], |x| Tensor::einsum("bik,bjk->bij", &[&x[0], &x[1]]));

@@ -58,9 +58,8 @@ unsafe fn loops<S: Simd, T: Number<Vector<S> = V>, V: Vector<Element = T>>(produ
                 vectors = (n - left).div_ceil(V::LANES).min(V::TILE_VECTORS);
             }
             let size = (n - left).min(vectors * V::LANES);
-            // A ragged panel is always packed, which spares the kernel masked loads.
             let copied = pack_b && size == width && panel.column == 1;
-            if (pack_b && !copied) || size < vectors * V::LANES {
+            if pack_b && !copied {
                 // SAFETY: the panel lies in B and the buffer holds `deepest` rows of `width`.
                 panel = unsafe { pack::panel::<S, T>(panel, depth, size, b_buffer) };
             }
@@ -113,7 +112,7 @@ unsafe fn place<S: Simd, T: Number>((rows, vectors): (usize, usize), k: usize, a
 /// The block by `matrixmultiply`, then a pass for bias and activation.
 #[inline(never)]
 unsafe fn portable<T: Number>(product: &Product<T>, rows: Range<usize>, columns: Range<usize>) {
-    let Product { sizes: [_, _, k], a, b, c, finish } = *product;
+    let Product { sizes: [_, _, k], a, b, c, finish, .. } = *product;
     let (m, n) = (rows.len(), columns.len());
     let c_block = c.from(rows.start, columns.start);
     // SAFETY: the block lies in the product.

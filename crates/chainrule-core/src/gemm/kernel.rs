@@ -1,6 +1,6 @@
 //! The micro-kernel: a tile of C in registers, one step of k after the other.
 
-use super::{Activation, Bias, Finish, Matrix, MatrixMut, Number};
+use super::{Bias, Finish, Matrix, MatrixMut, Number};
 use crate::simd::{Kernel, Simd, Vector};
 use std::hint::black_box;
 
@@ -27,7 +27,7 @@ unsafe fn load<V: Vector>(at: *const V::Element, count: usize) -> V {
 
 /// A tile of C from `ROWS` rows of A and `VECTORS` registers a row of B: element (i, j) ← finish(Σₚ A(i, p)·B(p, j)).
 ///
-/// Whoever makes one vouches that A is readable for `ROWS` x `k`, B for `k` rows of `VECTORS` registers with column stride 1, that C has column stride 1,
+/// Whoever makes one vouches that A is readable for `ROWS` x `k`, B for `k` rows of `at.columns` numbers with column stride 1 (all of `VECTORS` registers with a copy), that C has column stride 1,
 /// and that `at.columns` reaches into the last register.
 struct Exact<'a, T, const ROWS: usize, const VECTORS: usize, const COPY: bool> {
     k: usize,
@@ -72,6 +72,7 @@ unsafe fn tile<T: Number, V: Vector<Element = T>, const ROWS: usize, const VECTO
                 V::prefetch(tile.c.at(i, 0).wrapping_add(tile.columns - 1));
             }
         }
+        let last = tile.columns - (VECTORS - 1) * V::LANES;
         let mut sums = [[V::splat(T::zero()); VECTORS]; ROWS];
         // A row's place by threes, each a pointer plus 0, 1 or 2 strides. `black_box` keeps the compiler from seeing one chain of additions in them, which would take longer than the products.
         let mut groups = [a.start; GROUPS];
@@ -82,7 +83,7 @@ unsafe fn tile<T: Number, V: Vector<Element = T>, const ROWS: usize, const VECTO
         for _ in 0..k {
             let mut right = [V::splat(T::zero()); VECTORS];
             for (v, right) in right.iter_mut().enumerate() {
-                *right = V::load(b_at.add(v * V::LANES));
+                *right = if COPY || v + 1 < VECTORS { V::load(b_at.add(v * V::LANES)) } else { V::load_first(b_at.add(v * V::LANES), last) };
                 if COPY {
                     V::prefetch(b_at.wrapping_offset(AHEAD * b.row).wrapping_add(v * V::LANES));
                     right.store(copy.add(v * V::LANES));
@@ -91,7 +92,7 @@ unsafe fn tile<T: Number, V: Vector<Element = T>, const ROWS: usize, const VECTO
             for (i, sums) in sums.iter_mut().enumerate() {
                 let left = V::splat(*groups[i / 3].wrapping_offset((i % 3) as isize * a.row));
                 for (sum, right) in sums.iter_mut().zip(right) {
-                    *sum = left.mul_add(right, *sum);
+                    *sum = left.dot(right, *sum);
                 }
             }
             for group in &mut groups {
@@ -103,7 +104,6 @@ unsafe fn tile<T: Number, V: Vector<Element = T>, const ROWS: usize, const VECTO
             }
         }
 
-        let last = tile.columns - (VECTORS - 1) * V::LANES;
         if finish.beta != T::zero() {
             let beta = V::splat(finish.beta);
             for (i, sums) in sums.iter_mut().enumerate() {
@@ -131,13 +131,7 @@ unsafe fn tile<T: Number, V: Vector<Element = T>, const ROWS: usize, const VECTO
                 }
             }
         }
-        if finish.epilogue.activation == Activation::Relu {
-            let zero = V::splat(T::zero());
-            for sum in sums.as_flattened_mut() {
-                // In this order a NaN comes through.
-                *sum = zero.max(*sum);
-            }
-        }
+        finish.epilogue.activation.of_all::<T, V>(sums.as_flattened_mut());
         for (i, sums) in sums.iter().enumerate() {
             for (v, sum) in sums.iter().enumerate() {
                 let at = tile.c.at(i, 0).add(v * V::LANES);

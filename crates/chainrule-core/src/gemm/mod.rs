@@ -8,14 +8,17 @@ mod block;
 mod dot;
 mod kernel;
 mod pack;
+mod pairs;
 mod panels;
 mod plan;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use pairs::{narrowed, paired};
 pub(crate) use panels::Panels;
 
 use crate::float::Float;
+use crate::simd::{Kernel, Vector};
 
 /// A matrix that is read: element (i, j) lies at `start + i * row + j * column`. Strides count elements and may be zero or negative.
 #[derive(Clone, Copy)]
@@ -72,13 +75,61 @@ pub(crate) enum Bias<'a, T> {
     PerRow(&'a [T]),
 }
 
-/// The function that every element of C goes through last.
-#[derive(Clone, Copy, Default, PartialEq)]
-pub(crate) enum Activation {
+/// The function that every element of a product goes through last, while it is still in a register. NaN stays.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Activation {
+    /// x
     #[default]
     None,
-    /// max(x, 0); NaN stays.
+    /// max(x, 0)
     Relu,
+    /// x above 0, this slope times x below; the slope must be finite.
+    LeakyRelu(f64),
+}
+
+impl Activation {
+    /// Of one number.
+    #[inline(always)]
+    pub(crate) fn of<T: Float>(self, x: T) -> T {
+        match self {
+            Activation::None => x,
+            Activation::Relu => {
+                if x < T::zero() {
+                    T::zero()
+                } else {
+                    x
+                }
+            }
+            Activation::LeakyRelu(slope) => {
+                if x > T::zero() {
+                    x
+                } else {
+                    x * T::from_f64(slope)
+                }
+            }
+        }
+    }
+
+    /// Of registers full.
+    ///
+    /// # Safety
+    /// The level of V must be checked.
+    #[inline(always)]
+    pub(crate) unsafe fn of_all<T: Float, V: Vector<Element = T>>(self, all: &mut [V]) {
+        let slope = match self {
+            Activation::None => return,
+            Activation::Relu => None,
+            Activation::LeakyRelu(slope) => Some(T::from_f64(-slope)),
+        };
+        // SAFETY: the caller's promise. `max` gives its second operand where one is NaN, which so comes through.
+        unsafe {
+            let (zero, minus) = (V::splat(T::zero()), V::splat(-T::one()));
+            for x in all {
+                let above = zero.max(*x);
+                *x = slope.map_or(above, |slope| V::splat(slope).mul_add(zero.max(minus.mul(*x)), above));
+            }
+        }
+    }
 }
 
 /// What happens to the elements of C while they are still in registers: `activation(A·B + β·C + bias)`.
@@ -111,6 +162,12 @@ pub(crate) struct Batch {
     pub a: isize,
     pub b: isize,
     pub c: isize,
+    /// Elements of A and B are [`paired`] numbers, and k counts the pairs. Only where [`simd::has_pairs`](crate::simd::has_pairs) says so.
+    pub pairs: bool,
+}
+
+impl Batch {
+    pub(crate) const ONE: Self = Batch { count: 1, a: 0, b: 0, c: 0, pairs: false };
 }
 
 /// An element type of matrix products. f32 has kernels of ours at the vector levels; f64, and the portable level, go to the crate `matrixmultiply`.
@@ -120,20 +177,27 @@ pub(crate) trait Number: Float {
     /// # Safety
     /// As for [`gemm`].
     unsafe fn portable(sizes: [usize; 3], a: Matrix<Self>, b: Matrix<Self>, beta: Self, c: MatrixMut<Self>);
+    /// [`Float::run`] for products of pairs, which f64 has none of.
+    fn run_pairs<K: Kernel>(kernel: K) -> K::Output {
+        Self::run(kernel)
+    }
 }
 
 macro_rules! number {
-    ($element:ty, $portable:path) => {
+    ($element:ty, $portable:path $(, $pairs:path)?) => {
         impl Number for $element {
             unsafe fn portable([m, n, k]: [usize; 3], a: Matrix<Self>, b: Matrix<Self>, beta: Self, c: MatrixMut<Self>) {
                 // SAFETY: the caller vouches for the elements of the three matrices; C is not read where beta is zero.
                 unsafe { $portable(m, k, n, 1.0, a.start, a.row, a.column, b.start, b.row, b.column, beta, c.start, c.row, c.column) }
             }
+            $(fn run_pairs<K: Kernel>(kernel: K) -> K::Output {
+                $pairs(kernel)
+            })?
         }
     };
 }
 
-number!(f32, matrixmultiply::sgemm);
+number!(f32, matrixmultiply::sgemm, crate::simd::run_pairs);
 number!(f64, matrixmultiply::dgemm);
 
 /// One product, as blocks and kernels see it.
@@ -145,6 +209,8 @@ struct Product<'a, T> {
     b: Matrix<T>,
     c: MatrixMut<T>,
     finish: Finish<'a, T>,
+    /// Elements of A and B are pairs of bf16 along k.
+    pairs: bool,
 }
 
 // SAFETY: tasks read A and B and write parts of C that do not overlap; `gemm`'s caller vouches that nobody else touches C meanwhile.
@@ -173,11 +239,8 @@ impl<T: Number> Finish<'_, T> {
             Bias::PerColumn(values) => sum = sum + values[j],
             Bias::PerRow(values) => sum = sum + values[i],
         }
-        if self.epilogue.activation == Activation::Relu && sum < T::zero() {
-            sum = T::zero();
-        }
         // SAFETY: the caller's promise.
-        unsafe { at.write(sum) }
+        unsafe { at.write(self.epilogue.activation.of(sum)) }
     }
 }
 
@@ -189,7 +252,7 @@ impl<T: Number> Finish<'_, T> {
 /// Every element of A and B must be readable and every element of C writable; C overlaps neither A nor B, and nothing else uses it meanwhile.
 pub(crate) unsafe fn gemm<T: Number>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, beta: T, c: MatrixMut<T>, epilogue: &Epilogue<T>) {
     // SAFETY: the caller's promise.
-    unsafe { gemm_batched(Batch { count: 1, a: 0, b: 0, c: 0 }, sizes, a, b, beta, c, epilogue) }
+    unsafe { gemm_batched(Batch::ONE, sizes, a, b, beta, c, epilogue) }
 }
 
 /// [`gemm`] for every product of a batch. The bias is shared.
@@ -206,7 +269,7 @@ pub(crate) unsafe fn gemm_batched<T: Number>(batch: Batch, sizes: [usize; 3], a:
     if m == 0 || n == 0 || batch.count == 0 {
         return;
     }
-    let product = Product { sizes, a, b, c, finish: Finish { beta, epilogue: *epilogue } };
+    let product = Product { sizes, a, b, c, finish: Finish { beta, epilogue: *epilogue }, pairs: batch.pairs };
     // SAFETY: the caller's promise; the sizes are not zero and the bias fits.
     unsafe { plan::run(batch, product) }
 }
@@ -218,6 +281,6 @@ pub(crate) unsafe fn gemm_batched<T: Number>(batch: Batch, sizes: [usize; 3], a:
 pub(crate) unsafe fn gemm_tile<T: Number>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, beta: T, c: MatrixMut<T>) {
     if sizes[0] > 0 && sizes[1] > 0 {
         // SAFETY: the caller's promise; the sizes of C are not zero.
-        unsafe { plan::run_whole(Product { sizes, a, b, c, finish: Finish { beta, epilogue: Epilogue::NONE } }) }
+        unsafe { plan::run_whole(Product { sizes, a, b, c, finish: Finish { beta, epilogue: Epilogue::NONE }, pairs: false }) }
     }
 }

@@ -30,10 +30,16 @@ enum Method {
 
 /// The part of a product that is one task.
 struct Block<'a, T> {
-    product: Product<'a, T>,
+    product: &'a Product<'a, T>,
     method: Method,
     rows: Range<usize>,
     columns: Range<usize>,
+}
+
+impl<T: Number> Block<'_, T> {
+    fn compute(self) {
+        if self.product.pairs { T::run_pairs(self) } else { T::run(self) }
+    }
 }
 
 impl<T: Number> Kernel for Block<'_, T> {
@@ -43,8 +49,8 @@ impl<T: Number> Kernel for Block<'_, T> {
         // SAFETY: `simd::run` has checked the level, and the block lies in the product.
         unsafe {
             match self.method {
-                Method::Tiles => block::compute::<S, T>(&self.product, self.rows, self.columns),
-                Method::Dots => dot::compute::<S, T>(&self.product, self.rows, self.columns),
+                Method::Tiles => block::compute::<S, T>(self.product, self.rows, self.columns),
+                Method::Dots => dot::compute::<S, T>(self.product, self.rows, self.columns),
             }
         }
     }
@@ -89,9 +95,9 @@ fn better_transposed<T>(product: &Product<T>) -> bool {
 }
 
 fn transposed<T>(product: Product<T>) -> Product<T> {
-    let Product { sizes: [m, n, k], a, b, c, finish } = product;
+    let Product { sizes: [m, n, k], a, b, c, finish, pairs } = product;
     let finish = Finish { epilogue: finish.epilogue.transposed(), ..finish };
-    Product { sizes: [n, m, k], a: b.transposed(), b: a.transposed(), c: c.transposed(), finish }
+    Product { sizes: [n, m, k], a: b.transposed(), b: a.transposed(), c: c.transposed(), finish, pairs }
 }
 
 /// Computes a batch of products.
@@ -108,19 +114,23 @@ pub(super) unsafe fn run<T: Number>(mut batch: Batch, mut product: Product<T>) {
     let method = if dots { Method::Dots } else { Method::Tiles };
     let (down, across) = blocks(&product, method);
     let blocks = down * across;
+    if blocks == 1 && batch.count == 1 {
+        return Block { product: &product, method, rows: 0..m, columns: 0..n }.compute();
+    }
     // Small products share a task.
     let group = if blocks > 1 { 1 } else { (GRAIN / (m * n * k).max(1)).max(1) };
     let total = batch.count * blocks;
+    let whole = &product;
     parallel::run(total.div_ceil(group), |task| {
         for index in task * group..((task + 1) * group).min(total) {
             let (which, index) = ((index / blocks) as isize, index % blocks);
-            let mut product = product;
+            let mut product = *whole;
             product.a.start = product.a.start.wrapping_offset(which * batch.a);
             product.b.start = product.b.start.wrapping_offset(which * batch.b);
             product.c.start = product.c.start.wrapping_offset(which * batch.c);
             let (rows, columns) = (part(m, down, index / across, ROW_UNIT), part(n, across, index % across, COLUMN_UNIT));
             if !rows.is_empty() && !columns.is_empty() {
-                T::run(Block { product, method, rows, columns });
+                Block { product: &product, method, rows, columns }.compute();
             }
         }
     });
@@ -132,5 +142,5 @@ pub(super) unsafe fn run<T: Number>(mut batch: Batch, mut product: Product<T>) {
 /// As for [`super::gemm`]; no size of C is zero.
 pub(super) unsafe fn run_whole<T: Number>(product: Product<T>) {
     let [m, n, _] = product.sizes;
-    T::run(Block { product, method: Method::Tiles, rows: 0..m, columns: 0..n });
+    Block { product: &product, method: Method::Tiles, rows: 0..m, columns: 0..n }.compute();
 }

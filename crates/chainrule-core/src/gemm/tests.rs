@@ -43,6 +43,8 @@ enum Layout {
 const READ: [Layout; 7] = [Layout::Rows, Layout::Columns, Layout::PaddedRows, Layout::PaddedColumns, Layout::Spread, Layout::Backward, Layout::Repeated];
 const WRITTEN: [Layout; 6] = [Layout::Rows, Layout::Columns, Layout::PaddedRows, Layout::PaddedColumns, Layout::Spread, Layout::Backward];
 
+const ACTIVATIONS: [Activation; 4] = [Activation::None, Activation::Relu, Activation::LeakyRelu(0.2), Activation::LeakyRelu(-0.5)];
+
 impl<T: Number> Stored<T> {
     fn new(rows: usize, columns: usize, layout: Layout, random: &mut Random) -> Self {
         let (r, c) = (rows as isize, columns as isize);
@@ -75,7 +77,7 @@ impl<T: Number> Stored<T> {
 }
 
 /// One product against the triple loop. The error of a sum of k products in any order is at most about k · ε · Σ|a·b|; half the significant bits of that are expected.
-fn check<T: Number>(sizes: [usize; 3], layouts: [Layout; 3], beta: f64, bias: usize, relu: bool, random: &mut Random) {
+fn check<T: Number>(sizes: [usize; 3], layouts: [Layout; 3], beta: f64, bias: usize, activation: Activation, random: &mut Random) {
     let [m, n, k] = sizes;
     let (a, b) = (Stored::<T>::new(m, k, layouts[0], random), Stored::<T>::new(k, n, layouts[1], random));
     let mut c = Stored::<T>::new(m, n, layouts[2], random);
@@ -85,7 +87,6 @@ fn check<T: Number>(sizes: [usize; 3], layouts: [Layout; 3], beta: f64, bias: us
     let before = c.data.clone();
     let values: Vec<T> = (0..if bias == 1 { n } else { m }).map(|_| random.number()).collect();
     let bias = [Bias::None, Bias::PerColumn(&values[..]), Bias::PerRow(&values[..])][bias];
-    let activation = if relu { Activation::Relu } else { Activation::None };
     let factor = T::from(beta).unwrap();
     // SAFETY: the three matrices are as large as the sizes say, and C is apart.
     unsafe { gemm(sizes, a.read(), b.read(), factor, c.write(), &Epilogue { bias, activation }) };
@@ -113,12 +114,10 @@ fn check<T: Number>(sizes: [usize; 3], layouts: [Layout; 3], beta: f64, bias: us
             };
             expected += added;
             size += added.abs();
-            if relu {
-                expected = expected.max(0.0);
-            }
+            expected = activation.of(expected);
             let bound = T::epsilon().to_f64() * size * (2.0 + (k as f64).sqrt());
             let got = c.data[at].to_f64();
-            let context = format!("{:?} m, n, k = {sizes:?} {layouts:?} beta {beta} relu {relu} at {i}, {j}", level());
+            let context = format!("{:?} m, n, k = {sizes:?} {layouts:?} beta {beta} {activation:?} at {i}, {j}", level());
             assert!((got - expected).abs() <= bound, "got {got}, expected {expected} ± {bound}: {context}");
         }
     }
@@ -135,8 +134,8 @@ fn random_products<T: Number>(rounds: usize) {
     for _ in 0..rounds {
         let sizes = [random.pick(&sides), random.pick(&sides), random.pick(&depths)];
         let layouts = [random.pick(&READ), random.pick(&READ), random.pick(&WRITTEN)];
-        let (beta, bias, relu) = (random.pick(&[0.0, 1.0, 0.5]), random.pick(&[0, 1, 2]), random.pick(&[false, true]));
-        check::<T>(sizes, layouts, beta, bias, relu, &mut random);
+        let (beta, bias, activation) = (random.pick(&[0.0, 1.0, 0.5]), random.pick(&[0, 1, 2]), random.pick(&ACTIVATIONS));
+        check::<T>(sizes, layouts, beta, bias, activation, &mut random);
     }
 }
 
@@ -166,7 +165,7 @@ fn every_edge() {
                     [[Layout::Rows, Layout::Rows], [Layout::Rows, Layout::Columns], [Layout::Columns, Layout::Rows], [Layout::Columns, Layout::Columns]]
                 {
                     let bias = random.pick(&[0, 1, 2]);
-                    check::<f32>([m, n, 21], [layouts[0], layouts[1], Layout::PaddedRows], 0.0, bias, false, &mut random);
+                    check::<f32>([m, n, 21], [layouts[0], layouts[1], Layout::PaddedRows], 0.0, bias, Activation::None, &mut random);
                 }
             }
         }
@@ -180,8 +179,8 @@ fn large_products_and_blocks() {
     let mut random = Random(11);
     for sizes in [[600, 300, 70], [70, 600, 300], [40, 40, 5000], [5, 1000, 500], [1000, 5, 500], [1, 3000, 400], [3000, 1, 400]] {
         for layouts in [[Layout::Rows; 3], [Layout::Columns, Layout::Rows, Layout::Rows], [Layout::Rows, Layout::Columns, Layout::Columns]] {
-            check::<f32>(sizes, layouts, 1.0, 1, false, &mut random);
-            check::<f64>(sizes, layouts, 0.0, 2, true, &mut random);
+            check::<f32>(sizes, layouts, 1.0, 1, Activation::LeakyRelu(0.2), &mut random);
+            check::<f64>(sizes, layouts, 0.0, 2, Activation::Relu, &mut random);
         }
     }
 }
@@ -216,7 +215,7 @@ fn batches_equal_their_products_one_by_one() {
     for ([m, n, k], count) in [([5, 7, 9], 40), ([64, 64, 64], 7), ([200, 130, 90], 3), ([1, 50, 60], 9), ([50, 1, 60], 9), ([0, 3, 3], 2)] {
         for shared in [false, true] {
             let (a, b) = (Stored::<f32>::new(count * m, k, Layout::Rows, &mut random), Stored::<f32>::new(count * n, k, Layout::Rows, &mut random));
-            let batch = Batch { count, a: (m * k) as isize, b: if shared { 0 } else { (n * k) as isize }, c: (m * n) as isize };
+            let batch = Batch { count, a: (m * k) as isize, b: if shared { 0 } else { (n * k) as isize }, c: (m * n) as isize, pairs: false };
             let run = |batched: bool| {
                 let mut c = vec![0.25f32; count * m * n];
                 let (a, b) = (a.read(), b.read().transposed());
@@ -241,19 +240,23 @@ fn batches_equal_their_products_one_by_one() {
     }
 }
 
+/// NaN stays, infinities keep their sides, and zeros their signs, as in the formula for one number.
 #[test]
-fn relu_keeps_nan() {
+fn activations_of_special_numbers() {
     let _alone = alone();
-    let before = level();
+    let a = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0, -1e-40, 3.0, -3.0];
     for level in Level::available() {
         set_level(level);
-        let (a, b, mut c) = ([f32::NAN, -1.0, 1.0, 2.0], [1.0f32; 3], [0.0f32; 12]);
-        let epilogue = Epilogue { activation: Activation::Relu, ..Epilogue::NONE };
-        let (a, b) = (Matrix { start: a.as_ptr(), row: 1, column: 1 }, Matrix { start: b.as_ptr(), row: 3, column: 1 });
-        // SAFETY: A is 4 x 1, B 1 x 3 and C 4 x 3.
-        unsafe { gemm([4, 3, 1], a, b, 0.0, MatrixMut { start: c.as_mut_ptr(), row: 3, column: 1 }, &epilogue) };
-        assert!(c[..3].iter().all(|x| x.is_nan()));
-        assert_eq!(c[3..], [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 2.0, 2.0, 2.0]);
+        for activation in ACTIVATIONS {
+            let (b, mut c) = ([1.0f32; 17], [7.0f32; 8 * 17]);
+            let (x, y) = (Matrix { start: a.as_ptr(), row: 1, column: 1 }, Matrix { start: b.as_ptr(), row: 17, column: 1 });
+            // SAFETY: A is 8 x 1, B 1 x 17 and C 8 x 17.
+            unsafe { gemm([8, 17, 1], x, y, 0.0, MatrixMut { start: c.as_mut_ptr(), row: 17, column: 1 }, &Epilogue { activation, ..Epilogue::NONE }) };
+            for (i, &x) in a.iter().enumerate() {
+                let expected = activation.of(x);
+                let same = |got: f32| got == expected || (got.is_nan() && expected.is_nan());
+                assert!(c[i * 17..][..17].iter().all(|&got| same(got)), "{level:?} {activation:?} of {x}: {:?}", &c[i * 17..][..17]);
+            }
+        }
     }
-    set_level(before);
 }

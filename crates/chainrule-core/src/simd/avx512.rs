@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 macro_rules! register {
     ($name:ident, $element:ty, $register:ty, $mask:ty, $lanes:literal, $rows:literal,
      $set1:ident, $loadu:ident, $maskz_loadu:ident, $storeu:ident, $mask_storeu:ident, $add:ident, $mul:ident, $fmadd:ident, $max:ident, $sum:ident,
-     $zip:ident, $low:expr, $high:expr, $even:expr) => {
+     $zip:ident, $low:expr, $high:expr, $even:expr $(, $dot:ident)?) => {
         #[derive(Clone, Copy)]
         #[repr(transparent)]
         pub(crate) struct $name($register);
@@ -57,6 +57,11 @@ macro_rules! register {
                 // SAFETY: the trait's contract.
                 Self(unsafe { $fmadd(self.0, factor.0, addend.0) })
             }
+            $(#[inline(always)]
+            unsafe fn dot(self, factor: Self, addend: Self) -> Self {
+                // SAFETY: the trait's contract; both registers are 64 plain bytes.
+                Self(unsafe { $dot(addend.0, std::mem::transmute::<__m512, __m512bh>(self.0), std::mem::transmute::<__m512, __m512bh>(factor.0)) })
+            })?
             #[inline(always)]
             unsafe fn max(self, other: Self) -> Self {
                 // SAFETY: the trait's contract.
@@ -107,6 +112,30 @@ register!(
     _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
     _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
     _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+);
+// Numbers of f32 that matrix products take for pairs of bf16.
+register!(
+    Pairs16,
+    f32,
+    __m512,
+    __mmask16,
+    16,
+    12,
+    _mm512_set1_ps,
+    _mm512_loadu_ps,
+    _mm512_maskz_loadu_ps,
+    _mm512_storeu_ps,
+    _mm512_mask_storeu_ps,
+    _mm512_add_ps,
+    _mm512_mul_ps,
+    _mm512_fmadd_ps,
+    _mm512_max_ps,
+    _mm512_reduce_add_ps,
+    _mm512_permutex2var_ps,
+    _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
+    _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
+    _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30),
+    _mm512_dpbf16_ps
 );
 register!(
     F64x8,

@@ -155,6 +155,23 @@ impl Simd for Avx512 {
     }
 }
 
+/// AVX-512 with dot products of pairs of bf16, which only matrix products ask for.
+#[cfg(target_arch = "x86_64")]
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512Pairs;
+#[cfg(target_arch = "x86_64")]
+impl Simd for Avx512Pairs {
+    type V32 = avx512::Pairs16;
+    type V64 = avx512::F64x8;
+    type R32 = real::Fused;
+    const LEVEL: Level = Level::Avx512;
+    #[inline(always)]
+    unsafe fn apart<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: the caller's promise.
+        unsafe { run_avx512_pairs(kernel) }
+    }
+}
+
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
 #[inline(never)]
@@ -167,6 +184,32 @@ fn run_avx2<K: Kernel>(kernel: K) -> K::Output {
 #[inline(never)]
 fn run_avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Avx512>()
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
+#[inline(never)]
+fn run_avx512_pairs<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run::<Avx512Pairs>()
+}
+
+/// Whether this CPU multiplies pairs of bf16 at the level in use.
+pub(crate) fn has_pairs() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return level() == Level::Avx512 && is_x86_feature_detected!("avx512bf16");
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
+
+/// Runs the kernel with registers that take an f32 for a pair of bf16 in [`Vector::dot`]. Only where [`has_pairs`] says so; elsewhere the numbers would be taken for what they are not.
+#[inline]
+pub(crate) fn run_pairs<K: Kernel>(kernel: K) -> K::Output {
+    assert!(has_pairs(), "no dot products of pairs at this level");
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the CPU has all of it, as was just looked up.
+    return unsafe { run_avx512_pairs(kernel) };
+    #[cfg(not(target_arch = "x86_64"))]
+    run(kernel)
 }
 
 /// Runs the kernel at the level in use.

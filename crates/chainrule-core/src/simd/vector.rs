@@ -26,6 +26,12 @@ pub(crate) trait Vector: Copy {
     unsafe fn mul(self, other: Self) -> Self;
     /// `self * factor + addend`, rounded once where the level has fused multiply-add.
     unsafe fn mul_add(self, factor: Self, addend: Self) -> Self;
+    /// `addend` plus what a matrix product makes of two places along k: their product, or in registers of pairs (see [`super::run_pairs`]) both products of the pair.
+    #[inline(always)]
+    unsafe fn dot(self, factor: Self, addend: Self) -> Self {
+        // SAFETY: the caller's promise.
+        unsafe { self.mul_add(factor, addend) }
+    }
     /// The larger lane by lane; a NaN in `self` yields `other`.
     unsafe fn max(self, other: Self) -> Self;
     /// Asks for the cache line of `at`, which may be any address; nothing where the level has no such instruction.
