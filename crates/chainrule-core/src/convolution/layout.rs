@@ -58,8 +58,12 @@ unsafe fn zero<V: Vector>(to: *mut V::Element, count: usize, zero: V) {
     }
 }
 
+/// Copies `count` numbers.
+///
+/// # Safety
+/// The level of V must be checked, and both pointers valid for them.
 #[inline(always)]
-unsafe fn copy<V: Vector>(from: *const V::Element, to: *mut V::Element, count: usize) {
+pub(super) unsafe fn copy<V: Vector>(from: *const V::Element, to: *mut V::Element, count: usize) {
     let mut at = 0;
     // SAFETY: the caller's pointers are valid for `count` elements.
     unsafe {
@@ -74,8 +78,11 @@ unsafe fn copy<V: Vector>(from: *const V::Element, to: *mut V::Element, count: u
 }
 
 /// Copies `count` numbers, every second of `from`.
+///
+/// # Safety
+/// As for [`copy`]; nothing after the last of them is read.
 #[inline(always)]
-unsafe fn copy_alternate<V: Vector>(from: *const V::Element, to: *mut V::Element, count: usize) {
+pub(super) unsafe fn copy_alternate<V: Vector>(from: *const V::Element, to: *mut V::Element, count: usize) {
     let mut at = 0;
     // SAFETY: the caller's pointers are valid for `count` elements; `load_alternate` reads none between the last of its lanes and the next.
     unsafe {

@@ -11,9 +11,11 @@ mod dot_products;
 mod layout;
 mod outer_products;
 mod plan;
+mod pointwise;
 mod scratch;
 #[cfg(test)]
 mod tests;
+mod winograd;
 
 use crate::simd::{Kernel, Simd, Vector};
 use axis::Axis;
@@ -40,8 +42,8 @@ pub(crate) struct Geometry {
 }
 
 /// The element types of convolution.
-pub(crate) trait Number: crate::float::Float + Default + std::ops::AddAssign {}
-impl<T: crate::float::Float + Default + std::ops::AddAssign> Number for T {}
+pub(crate) trait Number: crate::gemm::Number + Default + std::ops::AddAssign {}
+impl<T: crate::gemm::Number + Default + std::ops::AddAssign> Number for T {}
 
 /// The lanes of a vector at the level in use.
 struct Lanes<T>(std::marker::PhantomData<T>);
@@ -66,6 +68,11 @@ impl Geometry {
 
     fn weights(&self) -> usize {
         self.out_channels * (self.in_channels / self.groups) * self.kernel[0] * self.kernel[1]
+    }
+
+    /// Taps of a kernel.
+    fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
     }
 
     /// Nothing to add up, or nowhere to put it.
@@ -103,6 +110,12 @@ pub(crate) fn forward<T: Number>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[
     if g.is_empty() {
         return bias_only(g.out_pixels(), bias, relu, y);
     }
+    if pointwise::is_one_pixel(&g) {
+        return pointwise::Products::forward(&g, x, w, bias, relu).run(y);
+    }
+    if winograd::wins(&g, winograd::Pass::Forward, lanes::<T>()) {
+        return winograd::Correlation { g: &g, sizes: g.sizes(), turned: false, source: x, weights: w, bias, relu }.run(y);
+    }
     let plan = Plan::new(g.sizes(), g.axes(), lanes::<T>(), true);
     Correlation { plan: &plan, source: x, weights: w, bias, relu }.run(y);
 }
@@ -118,6 +131,12 @@ pub(crate) fn input_gradient<T: Number>(g: &Geometry, dy: &[T], w: &[T], bias: O
     }
     let Sizes { batch, groups, channels, outputs, output_weights, channel_weights } = g.sizes();
     let sizes = Sizes { batch, groups, channels: outputs, outputs: channels, output_weights: channel_weights, channel_weights: output_weights };
+    if pointwise::is_one_pixel(&g) {
+        return pointwise::Products::input_gradient(&g, dy, w, bias).run(dx);
+    }
+    if winograd::wins(&g, winograd::Pass::InputGradient, lanes::<T>()) {
+        return winograd::Correlation { g: &g, sizes, turned: true, source: dy, weights: w, bias, relu: false }.run(dx);
+    }
     let plan = Plan::new(sizes, g.axes().map(Axis::transpose), lanes::<T>(), true);
     Correlation { plan: &plan, source: dy, weights: w, bias, relu: false }.run(dx);
 }
@@ -129,6 +148,12 @@ pub(crate) fn weight_gradient<T: Number>(g: &Geometry, x: &[T], dy: &[T], dw: &m
         return dw.fill(T::default());
     }
     let lanes = lanes::<T>();
+    if let Some(gradient) = pointwise::is_one_pixel(&g).then(|| pointwise::WeightGradient::new(&g, x, dy)).flatten() {
+        return gradient.run(dw);
+    }
+    if winograd::wins(&g, winograd::Pass::WeightGradient, lanes) {
+        return winograd::WeightGradient { g: &g, x, dy }.run(dw);
+    }
     if g.in_channels / g.groups >= 8 && 2 * (g.out_channels / g.groups) > lanes {
         return OuterProducts::new(&g, x, dy, lanes).run(dw);
     }

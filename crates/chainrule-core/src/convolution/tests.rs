@@ -165,6 +165,20 @@ fn equals_seven_loops_at_shapes_of_networks() {
         geometry(4, [32, 28, 28], 32, square(3, 1, 1), 32),
         geometry(4, [24, 13, 13], 48, square(3, 2, 1), 24),
         geometry(1, [4, 300, 300], 3, square(3, 1, 1), 1),
+        geometry(3, [17, 14, 15], 33, square(3, 1, 1), 1),
+        geometry(2, [40, 9, 50], 70, square(3, 1, 0), 1),
+        geometry(9, [65, 9, 7], 48, square(3, 1, 2), 1),
+        geometry(2, [16, 6, 6], 16, square(3, 1, 4), 1),
+        geometry(1, [24, 5, 90], 40, square(3, 1, 3), 1),
+        geometry(30, [32, 14, 14], 48, square(4, 2, 1), 1),
+        geometry(3, [48, 15, 37], 80, square(4, 2, 0), 1),
+        geometry(2, [16, 11, 8], 32, square(4, 2, 3), 1),
+        geometry(5, [32, 6, 70], 16, square(4, 2, 2), 1),
+        geometry(5, [33, 14, 13], 50, square(1, 1, 0), 1),
+        geometry(3, [40, 9, 15], 97, square(1, 2, 0), 1),
+        geometry(2, [100, 20, 18], 130, square(1, 2, 0), 1),
+        geometry(2, [18, 7, 9], 20, [[1, 1, 0, 1], [1, 3, 0, 1]], 1),
+        geometry(2, [18, 7, 30], 20, [[1, 2, 0, 1], [1, 1, 0, 1]], 1),
         geometry(2, [40, 1, 700], 9, [[1, 1, 0, 1], [9, 3, 4, 2]], 1),
     ];
     for g in shapes.into_iter().flatten() {
@@ -190,6 +204,10 @@ fn the_same_bits_for_any_number_of_threads() {
     geometries.extend(geometry(16, [64, 8, 8], 64, square(3, 2, 1), 1));
     geometries.extend(geometry(1, [64, 8, 8], 96, square(3, 1, 1), 1));
     geometries.extend(geometry(4, [128, 28, 28], 128, square(3, 1, 1), 128));
+    geometries.extend(geometry(30, [32, 14, 14], 48, square(4, 2, 1), 1));
+    geometries.extend(geometry(9, [65, 9, 7], 48, square(3, 1, 2), 1));
+    geometries.extend(geometry(3, [130, 14, 14], 70, square(1, 1, 0), 1));
+    geometries.extend(geometry(4, [64, 20, 18], 130, square(1, 2, 0), 1));
     for g in geometries {
         let case = Case::new(g, &mut random);
         let bits = [1, 2, 3, 4].map(|threads| {
