@@ -49,7 +49,7 @@ impl Tensor {
         let stream = if how.dropout > 0.0 && self.is_training() { self.random_stream() } else { None };
         let options = Options { causal: how.causal, scale: how.scale, dropout: stream.map(|stream| (how.dropout, stream)) };
         let mask = how.mask.as_ref();
-        let Attended { output, ln_sum } = attention::attention(&self.array, &key.array, &value.array, mask.map(|m| &m.array), &options)?;
+        let Attended { output, log2_sum } = attention::attention(&self.array, &key.array, &value.array, mask.map(|m| &m.array), &options)?;
         let inputs: Vec<&Tensor> = [self, key, value].into_iter().chain(mask).collect();
         let masked = mask.is_some();
         Tensor::record_many("scaled_dot_product_attention", &inputs, Keep::INPUTS.and(Keep::OUTPUT), output, move |pass, out| {
@@ -62,7 +62,7 @@ impl Tensor {
             let [query, key, value] = [pass.input_array(0)?, pass.input_array(1)?, pass.input_array(2)?];
             let mask = if masked { Some(pass.input_array(3)?) } else { None };
             let needed = [0, 1, 2].map(|i| pass.needs(i));
-            let gradients = attention::attention_backward(&pass.grad().array, query, key, value, mask, pass.output_array()?, &ln_sum, &options, needed)?;
+            let gradients = attention::attention_backward(&pass.grad().array, query, key, value, mask, pass.output_array()?, &log2_sum, &options, needed)?;
             for (slot, gradient) in out.iter_mut().zip(gradients) {
                 *slot = gradient.map(Tensor::off);
             }

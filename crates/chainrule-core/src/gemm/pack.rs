@@ -1,6 +1,7 @@
 //! Copies of parts of A and B in the order in which the micro-kernel reads them.
 
 use super::{Matrix, Number};
+use crate::float::Float;
 use crate::simd::{Kernel, Simd, Vector, transposed};
 use std::cell::Cell;
 
@@ -15,11 +16,11 @@ thread_local! {
 }
 
 /// This thread's buffer, aligned to cache lines. It is taken out while in use: a product inside a product gets one of its own.
-pub(super) struct Buffer(Vec<Line>);
+pub(crate) struct Buffer(Vec<Line>);
 
 impl Buffer {
     /// A buffer of at least `count` elements, which hold anything.
-    pub(super) fn take<T: Number>(count: usize) -> Buffer {
+    pub(crate) fn take<T: Float>(count: usize) -> Buffer {
         let mut lines = BUFFER.take();
         let needed = (count * size_of::<T>()).div_ceil(size_of::<Line>());
         if lines.len() < needed {
@@ -27,7 +28,7 @@ impl Buffer {
         }
         Buffer(lines)
     }
-    pub(super) fn start<T: Number>(&mut self) -> *mut T {
+    pub(crate) fn start<T>(&mut self) -> *mut T {
         self.0.as_mut_ptr().cast()
     }
 }

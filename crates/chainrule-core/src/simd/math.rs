@@ -1,7 +1,7 @@
 //! Elementary functions in f32 as branch-free polynomials, so that loops over them vectorise; and erf in f64, which the standard library lacks.
 //!
 //! The coefficients were fitted for this library (weighted minimax on Chebyshev nodes). Errors against f64, in units in the last place (ULP), are asserted by the test below:
-//! exp, ln, sigmoid 2 ULP; tanh, ln_1p, exp_m1 4 ULP; erf 8 ULP.
+//! exp, exp2_falling, ln, sigmoid 2 ULP; tanh, ln_1p, exp_m1 4 ULP; erf 8 ULP.
 
 use super::Real;
 
@@ -43,6 +43,18 @@ pub(super) fn exp<R: Real<Element = f32>>(x: R) -> R {
     let rest = if rest < -126 { -126 } else { rest };
     let rest = if rest > 127 { 127 } else { rest };
     y * power_of_two(half) * power_of_two(rest)
+}
+
+/// 2^x for x that is not positive, rounding aside: 2^n 2^r with r = x - n, |r| <= 1/2. Below 2^-126 it is 0.
+#[inline(always)]
+pub(super) fn exp2_falling<R: Real<Element = f32>>(x: R) -> R {
+    const ROUND: f32 = 12_582_912.0 + 127.0; // adding it rounds to n, and leaves the exponent of 2^n in the low bits
+    let low = R::of(-127.0);
+    let x = if x < low { low } else { x };
+    let shifted = x + R::wrap(ROUND);
+    let r = x - (shifted - R::wrap(ROUND));
+    let p = polynomial(r, [0.001_326_472_706_549_390_6, 0.009_671_512_648_928_67, 0.055_507_337_436_905_224, 0.240_222_420_851_728_2, 0.693_146_977_598_858_3]);
+    p.mul_add(r, R::one()) * R::wrap(f32::from_bits(shifted.number().to_bits() << 23))
 }
 
 /// exp(x) - 1, exact near 0 (after W. Kahan: the error of u = exp(x) cancels in (u - 1) x / ln u).
@@ -192,7 +204,8 @@ mod tests {
 
     fn errors<R: Real<Element = f32>>(slack: f64) {
         #[allow(clippy::type_complexity)]
-        let table: [(&str, fn(R) -> R, fn(f64) -> f64, f32, f32, f64); 9] = [
+        let table: [(&str, fn(R) -> R, fn(f64) -> f64, f32, f32, f64); 10] = [
+            ("exp2 falling", exp2_falling, f64::exp2, -125.9, 0.0, 2.0),
             ("exp", exp, f64::exp, -87.0, 88.7, 2.0),
             ("exp small", exp, f64::exp, -1.0, 1.0, 2.0),
             ("ln", ln, f64::ln, 1e-30, 100.0, 2.0),
@@ -232,7 +245,8 @@ mod tests {
         assert_eq!(f(exp_m1, f32::INFINITY), f32::INFINITY);
         assert_eq!(f(exp_m1, -200.0), -1.0);
         assert_eq!(f(ln_1p, f32::INFINITY), f32::INFINITY);
-        for g in [exp::<Fused>, ln, tanh, erf, exp_m1, ln_1p] {
+        assert_eq!([0.0, -1.0, -126.0, -127.0, -1e9, f32::NEG_INFINITY].map(|x| f(exp2_falling, x)), [1.0, 0.5, f32::MIN_POSITIVE, 0.0, 0.0, 0.0]);
+        for g in [exp::<Fused>, exp2_falling, ln, tanh, erf, exp_m1, ln_1p] {
             assert!(f(g, f32::NAN).is_nan());
         }
     }

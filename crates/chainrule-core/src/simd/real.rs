@@ -23,6 +23,8 @@ pub trait Real: Copy + PartialOrd + Add<Output = Self> + Sub<Output = Self> + Mu
     fn sqrt(self) -> Self;
     /// e^x
     fn exp(self) -> Self;
+    /// 2^x where x is not positive, as of numbers minus their maximum; 0 below 2^-126 in f32
+    fn exp2_falling(self) -> Self;
     /// e^x - 1, exact near 0
     fn exp_m1(self) -> Self;
     /// The natural logarithm.
@@ -145,6 +147,10 @@ macro_rules! single {
                 math::exp(self)
             }
             #[inline(always)]
+            fn exp2_falling(self) -> Self {
+                math::exp2_falling(self)
+            }
+            #[inline(always)]
             fn exp_m1(self) -> Self {
                 math::exp_m1(self)
             }
@@ -230,6 +236,9 @@ impl Real for f64 {
     }
     fn exp(self) -> Self {
         f64::exp(self)
+    }
+    fn exp2_falling(self) -> Self {
+        f64::exp2(self)
     }
     fn exp_m1(self) -> Self {
         f64::exp_m1(self)

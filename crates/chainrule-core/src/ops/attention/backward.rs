@@ -2,24 +2,29 @@
 
 use super::Options;
 use super::problem::{Heads, Joined, KEYS, Problem, QUERIES};
+use super::product::{Held, product};
+use super::scratch::{Scratch, copy, is_ready, padded, put, read, turn};
 use super::tile::{Column, Differentiate, Part, Scores, Tile};
 use crate::array::Array;
 use crate::error::Result;
-use crate::float::with_float;
-use crate::gemm::{Matrix, Number, gemm_tile};
-use crate::ops::elementwise::{Binary, binary};
-use crate::ops::{expect_shape, row, same_dtype};
+use crate::float::{Float, with_float};
+use crate::gemm::{Matrix, MatrixMut};
+use crate::ops::{expect_shape, reduce, row, same_dtype};
+use crate::shape::Shape;
 use crate::simd::{Kernel, Simd};
+use std::f64::consts::LOG2_E;
 use std::ops::Range;
 
 /// As many tasks as there should be at least. Where there are fewer heads their keys are divided, and each chunk has a sum of its own for the gradient of the queries.
 const TASKS: usize = 16;
+/// Keys whose gradients a task sums up in its own memory at once, in tiles of [`KEYS`].
+const SPAN: usize = 256;
 
-/// The gradients of query, key and value, those that are `needed`, from that of [`super::attention`]'s output, the output and `ln_sum`; the rest of the arguments as there.
+/// The gradients of query, key and value, those that are `needed`, from that of [`super::attention`]'s output, the output and `log2_sum`; the rest of the arguments as there.
 /// Each lies in memory as the output does. Additive masks get no gradient here.
 ///
 /// # Errors
-/// As for [`super::attention`]; a gradient, output or `ln_sum` of another shape or type than there.
+/// As for [`super::attention`]; a gradient, output or `log2_sum` of another shape or type than there.
 #[allow(clippy::too_many_arguments)] // what the forward pass had and what it gave
 pub fn attention_backward(
     grad: &Array,
@@ -28,7 +33,7 @@ pub fn attention_backward(
     value: &Array,
     mask: Option<&Array>,
     output: &Array,
-    ln_sum: &Array,
+    log2_sum: &Array,
     options: &Options,
     needed: [bool; 3],
 ) -> Result<[Option<Array>; 3]> {
@@ -37,18 +42,19 @@ pub fn attention_backward(
     let rank = query.rank();
     let rows = if rank == 2 { problem.rows().without(0) } else { problem.rows() };
     let shape = rows.pushed(problem.value_width);
-    for (what, array, dims) in [("the gradient", grad, &shape), ("the output", output, &shape), ("ln_sum", ln_sum, &rows)] {
+    for (what, array, dims) in [("the gradient", grad, &shape), ("the output", output, &shape), ("log2_sum", log2_sum, &rows)] {
         same_dtype(OP, array, query)?;
         expect_shape(OP, what, array, dims)?;
     }
     with_float!(OP, query.dtype(), T => {
-        let backward = Backward::<T>::new(&problem, grad, output, ln_sum)?;
-        let gradients = backward.run(needed)?;
-        let mut finished = [None, None, None];
-        for (to, from) in finished.iter_mut().zip(gradients) {
-            *to = from.map(|array| if rank == 2 { array.squeeze(0) } else { Ok(array) }).transpose()?;
+        let backward = Backward::<T>::new(&problem, grad, output, log2_sum)?;
+        let mut gradients = backward.run(needed)?;
+        if rank == 2 {
+            for gradient in gradients.iter_mut().flatten() {
+                *gradient = gradient.squeeze(0)?;
+            }
         }
-        Ok(finished)
+        Ok(gradients)
     })
 }
 
@@ -60,20 +66,64 @@ struct Backward<'a, T> {
     value: Heads<T>,
     grad: Heads<T>,
     output: Heads<T>,
-    ln_sum: Array,
+    log2_sum: Array,
     /// Held for the addresses above.
     _dense: [Array; 2],
 }
 
-/// Where a task writes: gradients of queries (one for each chunk of keys), keys and values.
+/// Where tasks write: gradients of queries (all of them for each chunk of keys), keys and values.
 struct Gradients<T> {
-    query: Option<Vec<Joined<T>>>,
+    query: Option<Joined<T>>,
     key: Option<Joined<T>>,
     value: Option<Joined<T>>,
 }
 
-impl<'a, T: Number> Backward<'a, T> {
-    fn new(problem: &'a Problem, grad: &Array, output: &Array, ln_sum: &Array) -> Result<Backward<'a, T>> {
+/// A task's own memory.
+struct Room<T> {
+    weights: MatrixMut<T>,
+    slopes: MatrixMut<T>,
+    /// Queries and gradients of outputs, a column each.
+    turned: [MatrixMut<T>; 2],
+    /// Copies of queries, gradients of outputs and keys, where products cannot read those in place.
+    copies: [MatrixMut<T>; 3],
+    /// Sums of the gradients of queries, keys and values.
+    sums: [MatrixMut<T>; 3],
+    _scratch: Scratch<T>,
+}
+
+impl<T: Float> Room<T> {
+    fn take(problem: &Problem) -> Room<T> {
+        let Problem { width, value_width, .. } = *problem;
+        let (wide, value_wide) = (padded(width), padded(value_width));
+        let count = 2 * KEYS * QUERIES + QUERIES * (width + value_width + 2 * wide + value_wide) + SPAN * (2 * wide + value_wide);
+        let mut scratch = Scratch::take(count);
+        let mut matrix = |rows, columns| scratch.matrix(rows, columns);
+        Room {
+            weights: matrix(KEYS, QUERIES),
+            slopes: matrix(KEYS, QUERIES),
+            turned: [matrix(width, QUERIES), matrix(value_width, QUERIES)],
+            copies: [matrix(QUERIES, width), matrix(QUERIES, value_width), matrix(SPAN, width)],
+            sums: [matrix(QUERIES, width), matrix(SPAN, width), matrix(SPAN, value_width)],
+            _scratch: scratch,
+        }
+    }
+}
+
+/// `x` as products read B: in place, or as a copy at `to`.
+///
+/// # Safety
+/// As for [`copy`].
+unsafe fn ready<T: Float>(x: Matrix<T>, sizes: [usize; 2], to: MatrixMut<T>) -> Matrix<T> {
+    if is_ready(x, sizes[1]) {
+        return x;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { copy(x, sizes, to) };
+    read(to)
+}
+
+impl<'a, T: Float> Backward<'a, T> {
+    fn new(problem: &'a Problem, grad: &Array, output: &Array, log2_sum: &Array) -> Result<Backward<'a, T>> {
         let dense = [super::problem::rows(grad)?, super::problem::rows(output)?];
         Ok(Backward {
             problem,
@@ -83,7 +133,7 @@ impl<'a, T: Number> Backward<'a, T> {
             value: Heads::of(&problem.value),
             grad: Heads::of(&dense[0]),
             output: Heads::of(&dense[1]),
-            ln_sum: ln_sum.contiguous()?,
+            log2_sum: log2_sum.contiguous()?,
             _dense: dense,
         })
     }
@@ -95,102 +145,113 @@ impl<'a, T: Number> Backward<'a, T> {
         let stacks = problem.batch.count() * shared;
         let tiles = problem.keys.div_ceil(KEYS);
         let chunks = if stacks == 0 { 1 } else { TASKS.div_ceil(stacks).min(tiles).max(1) };
-        let joined = |needed: bool, heads: usize, rows: usize, columns: usize| {
-            if needed { Joined::<T>::new(&problem.batch, [heads, rows, columns]).map(Some) } else { Ok(None) }
-        };
-        let by_query = || (0..chunks).map(|_| Joined::new(&problem.batch, [heads, problem.queries, problem.width])).collect::<Result<Vec<_>>>();
+        let joined = |needed: bool, batch: &Shape, sizes: [usize; 3]| if needed { Joined::<T>::new(batch, sizes).map(Some) } else { Ok(None) };
+        let chunked = problem.batch.dims().iter().fold(Shape::trusted(&[chunks]), |shape, &extent| shape.pushed(extent));
+        let by_query = if chunks > 1 { &chunked } else { &problem.batch };
         let gradients = Gradients {
-            query: if needed[0] { Some(by_query()?) } else { None },
-            key: joined(needed[1], shared, problem.keys, problem.width)?,
-            value: joined(needed[2], shared, problem.keys, problem.value_width)?,
+            query: joined(needed[0], by_query, [heads, problem.queries, problem.width])?,
+            key: joined(needed[1], &problem.batch, [shared, problem.keys, problem.width])?,
+            value: joined(needed[2], &problem.batch, [shared, problem.keys, problem.value_width])?,
         };
         problem.spread(stacks * chunks, problem.group * problem.queries, 5, |task| {
             let (stack, chunk) = (task / chunks, task % chunks);
             let cut = |i: usize| (tiles * i / chunks * KEYS).min(problem.keys);
             self.chunk(&gradients, stack, chunk, cut(chunk)..cut(chunk + 1));
         });
-        let whole = |joined: Joined<T>| joined.finish(3);
-        let mut by_query = None;
-        for part in gradients.query.into_iter().flatten() {
-            let part = whole(part)?;
-            by_query = Some(match by_query {
-                None => part,
-                Some(sum) => binary(Binary::Add, &sum, &part)?,
-            });
+        let [mut query, key, value] = [gradients.query, gradients.key, gradients.value].map(|joined| joined.map(|joined| joined.finish(3)).transpose());
+        if chunks > 1 {
+            query = query.and_then(|query| query.map(|query| reduce::sum(&query, &[0], false)).transpose());
         }
-        Ok([by_query, gradients.key.map(whole).transpose()?, gradients.value.map(whole).transpose()?])
+        Ok([query?, key?, value?])
     }
 
     /// The keys of one chunk of a stack, against all queries of the heads that share it.
     fn chunk(&self, gradients: &Gradients<T>, stack: usize, chunk: usize, keys: Range<usize>) {
         let problem = self.problem;
-        for joined in [&gradients.key, &gradients.value].into_iter().flatten() {
-            // SAFETY: the rows lie in the gradient, and only this task touches them.
-            unsafe { joined.clear(stack, keys.clone()) };
-        }
-        let (mut weights, mut slopes) = (Tile::new(), Tile::new());
-        for head in stack * problem.group..(stack + 1) * problem.group {
-            for first in (0..problem.queries).step_by(QUERIES) {
-                let queries = first..(first + QUERIES).min(problem.queries);
-                let by_query = gradients.query.as_ref().map(|chunks| &chunks[chunk]);
-                let visible = problem.visible(queries.end).min(keys.end);
-                if visible <= keys.start {
-                    if let Some(joined) = by_query {
-                        // SAFETY: as above.
-                        unsafe { joined.clear(head, queries) };
-                    }
-                    continue;
+        let Problem { width, value_width, .. } = *problem;
+        let room = Room::take(problem);
+        let by_query = gradients.query.as_ref();
+        // Where there are no keys, the gradients of queries are still to be cleared.
+        for span in 0..keys.len().div_ceil(SPAN).max(1) {
+            let start = keys.start + span * SPAN;
+            let span = start..(start + SPAN).min(keys.end);
+            let [_, by_key, by_value] = room.sums;
+            // SAFETY: the keys lie in the array; copies and sums have room for a span.
+            let key = unsafe {
+                for sum in [by_key, by_value] {
+                    std::slice::from_raw_parts_mut(sum.start, span.len() * sum.row as usize).fill(T::zero());
                 }
-                let (ln_sum, mean) = self.columns(head, queries.clone());
-                for start in (keys.start..visible).step_by(KEYS) {
-                    let part = Part { head, queries: queries.clone(), keys: start..(start + KEYS).min(visible) };
-                    self.scores.products(&part, &mut weights);
-                    self.slopes(&part, &mut slopes);
-                    T::run(Differentiate { scores: &self.scores, part: &part, weights: &mut weights, slopes: &mut slopes, ln_sum: &ln_sum, mean: &mean });
-                    self.accumulate(gradients, by_query, stack, &part, &weights, &slopes, start == keys.start);
+                ready(self.key.matrix(stack).from(start, 0), [span.len(), width], room.copies[2])
+            };
+            for head in stack * problem.group..(stack + 1) * problem.group {
+                for first in (0..problem.queries).step_by(QUERIES) {
+                    let queries = first..(first + QUERIES).min(problem.queries);
+                    let part = Part { head, keys: start..problem.visible(queries.end).min(span.end), queries };
+                    let rows = part.queries.len();
+                    let factor = if part.keys.is_empty() { 0.0 } else { problem.scale };
+                    if !part.keys.is_empty() {
+                        self.block(gradients, &room, key, stack, &part);
+                    }
+                    if let Some(by_query) = by_query {
+                        let to = by_query.matrix(chunk * problem.heads + head).from(first, 0);
+                        // SAFETY: only this task has the chunk's rows of these queries.
+                        unsafe { put(room.sums[0], [rows, width], &[T::from_f64(factor)], start > keys.start, to) };
+                    }
+                }
+            }
+            let finished = [(&gradients.key, by_key, width, problem.scale), (&gradients.value, by_value, value_width, 1.0)];
+            for (joined, sum, columns, factor) in finished {
+                let Some(joined) = joined else { continue };
+                // SAFETY: only this task has the rows of these keys.
+                unsafe { put(sum, [span.len(), columns], &[T::from_f64(factor)], false, joined.matrix(stack).from(start, 0)) };
+            }
+        }
+    }
+
+    /// A block of queries against some keys of a span: their part of the sums, whole for the queries.
+    fn block(&self, gradients: &Gradients<T>, room: &Room<T>, key: Matrix<T>, stack: usize, part: &Part) {
+        let Problem { width, value_width, scale, .. } = *self.problem;
+        let (head, rows, span) = (part.head, part.queries.len(), part.keys.start);
+        let (log2_sum, mean) = self.columns(head, part.queries.clone());
+        let [query, grad] = [&self.query, &self.grad].map(|heads| heads.matrix(head).from(part.queries.start, 0));
+        let [by_query, by_key, by_value] = room.sums;
+        let [turned, turned_grad] = room.turned;
+        // SAFETY: the part lies inside all arrays, and each matrix of the room has room for it.
+        unsafe {
+            turn(query, [rows, width], T::from_f64(scale * LOG2_E), turned);
+            turn(grad, [rows, value_width], T::one(), turned_grad);
+            let query = ready(query, [rows, width], room.copies[0]);
+            let grad = ready(grad, [rows, value_width], room.copies[1]);
+            for first in part.keys.clone().step_by(KEYS) {
+                let part = Part { keys: first..(first + KEYS).min(part.keys.end), ..part.clone() };
+                let (at, keys) = (first - span, part.keys.len());
+                let value = self.value.matrix(stack).from(first, 0);
+                product([keys, rows, width], key.from(at, 0), read(turned), room.weights, Held::Dropped);
+                product([keys, rows, value_width], value, read(turned_grad), room.slopes, Held::Dropped);
+                let (weights, slopes) = (Tile(room.weights), Tile(room.slopes));
+                T::run(Differentiate { scores: &self.scores, part: &part, weights, slopes, log2_sum: &log2_sum, mean: &mean });
+                if gradients.value.is_some() {
+                    product([keys, value_width, rows], read(room.weights), grad, by_value.from(at, 0), Held::Added);
+                }
+                if gradients.key.is_some() {
+                    product([keys, width, rows], read(room.slopes), query, by_key.from(at, 0), Held::Added);
+                }
+                if gradients.query.is_some() {
+                    let held = if at == 0 { Held::Dropped } else { Held::Added };
+                    product([rows, width, keys], read(room.slopes).transposed(), key.from(at, 0), by_query, held);
                 }
             }
         }
     }
 
-    /// `ln_sum` and `sum dO O` of each query of a block.
+    /// `log2_sum` and `sum dO O` of each query of a block.
     fn columns(&self, head: usize, queries: Range<usize>) -> (Column<T>, Column<T>) {
-        let (mut ln_sum, mut mean) = ([T::zero(); QUERIES], [T::zero(); QUERIES]);
+        let (mut log2_sum, mut mean) = ([T::zero(); QUERIES], [T::zero(); QUERIES]);
         let start = head * self.problem.queries + queries.start;
-        ln_sum[..queries.len()].copy_from_slice(&self.ln_sum.slice::<T>()[start..][..queries.len()]);
+        log2_sum[..queries.len()].copy_from_slice(&self.log2_sum.slice::<T>()[start..][..queries.len()]);
         let matrices = [self.grad.matrix(head), self.output.matrix(head)].map(|matrix| matrix.from(queries.start, 0));
         T::run(Means { matrices, columns: self.problem.value_width, means: &mut mean[..queries.len()] });
-        (ln_sum, mean)
-    }
-
-    /// The gradients of the weights of a part: `V dOᵀ`.
-    fn slopes(&self, part: &Part, to: &mut Tile<T>) {
-        let value = self.value.matrix(part.head / self.problem.group).from(part.keys.start, 0);
-        let grad = self.grad.matrix(part.head).from(part.queries.start, 0).transposed();
-        // SAFETY: the part lies inside the arrays and the tile.
-        unsafe { gemm_tile([part.keys.len(), part.queries.len(), self.problem.value_width], value, grad, T::zero(), to.write()) };
-    }
-
-    #[allow(clippy::too_many_arguments)] // all that a tile leaves behind
-    fn accumulate(&self, gradients: &Gradients<T>, by_query: Option<&Joined<T>>, stack: usize, part: &Part, weights: &Tile<T>, slopes: &Tile<T>, first: bool) {
-        let Problem { width, value_width, .. } = *self.problem;
-        let (queries, keys) = (part.queries.len(), part.keys.len());
-        // SAFETY: the part lies inside all arrays; rows of keys belong to this task alone, and rows of queries in the sum of its chunk.
-        unsafe {
-            if let Some(value) = &gradients.value {
-                let grad = self.grad.matrix(part.head).from(part.queries.start, 0);
-                gemm_tile([keys, value_width, queries], weights.read(), grad, T::one(), value.matrix(stack).from(part.keys.start, 0));
-            }
-            if let Some(key) = &gradients.key {
-                let query = self.query.matrix(part.head).from(part.queries.start, 0);
-                gemm_tile([keys, width, queries], slopes.read(), query, T::one(), key.matrix(stack).from(part.keys.start, 0));
-            }
-            if let Some(query) = by_query {
-                let key = self.key.matrix(stack).from(part.keys.start, 0);
-                let beta = if first { T::zero() } else { T::one() };
-                gemm_tile([queries, width, keys], slopes.read().transposed(), key, beta, query.matrix(part.head).from(part.queries.start, 0));
-            }
-        }
+        (log2_sum, mean)
     }
 }
 
@@ -201,7 +262,7 @@ struct Means<'a, T> {
     means: &'a mut [T],
 }
 
-impl<T: Number> Kernel for Means<'_, T> {
+impl<T: Float> Kernel for Means<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {

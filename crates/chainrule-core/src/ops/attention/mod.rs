@@ -10,7 +10,10 @@
 
 mod backward;
 mod forward;
+mod mask;
 mod problem;
+mod product;
+mod scratch;
 #[cfg(test)]
 mod tests;
 mod tile;

@@ -9,7 +9,6 @@ use crate::ops::same_dtype;
 use crate::parallel::{self, Target};
 use crate::random;
 use crate::shape::Shape;
-use std::ops::Range;
 
 /// Queries of a block: as many as there are random words in a group.
 pub(super) const QUERIES: usize = random::GROUP;
@@ -168,7 +167,11 @@ pub(super) struct Joined<T> {
 
 impl<T: crate::dtype::Element> Joined<T> {
     pub fn new(batch: &Shape, [heads, rows, columns]: [usize; 3]) -> Result<Joined<T>> {
-        let mut memory = Array::stale(Shape::new(&[batch.dims(), &[rows, heads, columns]].concat())?, T::DTYPE)?;
+        let mut shape = *batch;
+        for extent in [rows, heads, columns] {
+            shape = shape.pushed(extent);
+        }
+        let mut memory = Array::stale(Shape::new(shape.dims())?, T::DTYPE)?;
         let target = Target::new(memory.slice_mut());
         Ok(Joined { memory, target, heads, rows, columns })
     }
@@ -179,27 +182,6 @@ impl<T: crate::dtype::Element> Joined<T> {
         let row = self.heads * self.columns;
         let start = self.target.pointer().wrapping_add(batch * self.rows * row + head * self.columns);
         MatrixMut { start, row: row as isize, column: 1 }
-    }
-
-    /// Row `row` of head `index`.
-    ///
-    /// # Safety
-    /// It must lie in the array, and no other task may touch it meanwhile.
-    pub unsafe fn row<'a>(&self, index: usize, row: usize) -> &'a mut [T] {
-        let matrix = self.matrix(index);
-        // SAFETY: the caller's promise; rows have neighbouring elements.
-        unsafe { std::slice::from_raw_parts_mut(matrix.start.wrapping_offset(row as isize * matrix.row), self.columns) }
-    }
-
-    /// Zeros in these rows of head `index`.
-    ///
-    /// # Safety
-    /// They must lie in the array, and no other task may touch them meanwhile.
-    pub unsafe fn clear(&self, index: usize, rows: Range<usize>) {
-        for row in rows {
-            // SAFETY: the caller's promise.
-            unsafe { self.row(index, row) }.fill(T::from_f64(0.0));
-        }
     }
 
     /// The array, of `rank` dimensions: two if there are no heads.

@@ -42,6 +42,9 @@ fn cases() -> Vec<Case> {
         case(&[2, 2], &[2, 2], [20, 150, 4, 4], Some((false, &[20, 150])), causal(130)),
         case(&[2, 2], &[2, 2], [67, 21, 4, 4], Some((true, &[2, 2, 67, 21])), plain),
         case(&[2, 2], &[2, 2], [67, 21, 4, 4], Some((true, &[1])), plain),
+        case(&[1], &[1], [330, 530, 48, 80], None, causal(200)),
+        case(&[2], &[2], [90, 270, 32, 128], Some((true, &[90, 270])), plain),
+        case(&[2], &[1], [75, 260, 129, 17], None, plain),
     ];
     for sizes in [[0, 3, 2, 2], [3, 0, 2, 2], [3, 4, 0, 2], [3, 4, 2, 0]] {
         cases.push(case(&[2], &[2], sizes, None, plain));
@@ -77,7 +80,7 @@ impl Case {
         }
     }
 
-    /// The output, ln_sum and the gradients of query, key and value, all weights written out.
+    /// The output, log2_sum and the gradients of query, key and value, all weights written out.
     fn naive(&self, x: &Inputs) -> [Vec<f64>; 5] {
         let [l, s, e, v] = self.sizes;
         let (q, k, values, dout) = (doubles(&x.query), doubles(&x.key), doubles(&x.value), doubles(&x.grad));
@@ -107,7 +110,7 @@ impl Case {
                 continue;
             }
             let sum: f64 = scores.iter().map(|x| (x - most).exp()).sum();
-            out[1][row] = most + sum.ln();
+            out[1][row] = (most + sum.ln()) * std::f64::consts::LOG2_E;
             let factor = |j: usize| factors.as_ref().map_or(1.0, |f| f[at + j]);
             let weights: Vec<f64> = scores.iter().map(|x| (x - most).exp() / sum).collect();
             let slope = |j: usize| factor(j) * (0..v).map(|c| dout[row * v + c] * values[(stack * s + j) * v + c]).sum::<f64>();
@@ -130,10 +133,10 @@ impl Case {
 
 fn compute(x: &Inputs, options: &Options) -> [Array; 5] {
     let Inputs { query, key, value, mask, grad } = x;
-    let Attended { output, ln_sum } = attention(query, key, value, mask.as_ref(), options).unwrap();
-    let gradients = attention_backward(grad, query, key, value, mask.as_ref(), &output, &ln_sum, options, [true; 3]).unwrap();
+    let Attended { output, log2_sum } = attention(query, key, value, mask.as_ref(), options).unwrap();
+    let gradients = attention_backward(grad, query, key, value, mask.as_ref(), &output, &log2_sum, options, [true; 3]).unwrap();
     let [dq, dk, dv] = gradients.map(Option::unwrap);
-    [output, ln_sum, dq, dk, dv]
+    [output, log2_sum, dq, dk, dv]
 }
 
 #[test]
@@ -226,8 +229,8 @@ fn misuse_is_an_error() {
     assert!(attention(&q.flattened().unwrap(), &k, &v, None, &plain).is_err());
     let three = noise(&[3, 5, 4], 4, DType::F32);
     assert!(attention(&three, &k, &k, None, &plain).is_err(), "three heads on two");
-    let Attended { output, ln_sum } = attention(&q, &k, &v, None, &plain).unwrap();
-    assert!(attention_backward(&q, &q, &k, &v, None, &output, &ln_sum, &plain, [true; 3]).is_err());
-    assert!(drop_weights(&ln_sum.flattened().unwrap(), 0.1, 0).is_err());
-    assert!(drop_weights(&ln_sum, -0.1, 0).is_err());
+    let Attended { output, log2_sum } = attention(&q, &k, &v, None, &plain).unwrap();
+    assert!(attention_backward(&q, &q, &k, &v, None, &output, &log2_sum, &plain, [true; 3]).is_err());
+    assert!(drop_weights(&log2_sum.flattened().unwrap(), 0.1, 0).is_err());
+    assert!(drop_weights(&log2_sum, -0.1, 0).is_err());
 }
