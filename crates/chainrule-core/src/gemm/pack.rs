@@ -132,7 +132,7 @@ unsafe fn straight<T: Number, V: Vector<Element = T>>(b: Matrix<T>, k: usize, co
 
 /// One register a row of B, whose columns have neighbouring elements: squares are transposed in registers.
 #[inline(always)]
-unsafe fn turned<T: Number, V: Vector<Element = T>, const LANES: usize>(b: Matrix<T>, k: usize, count: usize, to: *mut T, width: usize) {
+pub(super) unsafe fn turned<T: Number, V: Vector<Element = T>, const LANES: usize>(b: Matrix<T>, k: usize, count: usize, to: *mut T, width: usize) {
     let whole = if count == LANES { k - k % LANES } else { 0 };
     // SAFETY: `panel` vouches for `k` rows of both sides and `count` columns of B.
     unsafe {
@@ -160,7 +160,7 @@ unsafe fn turned<T: Number, V: Vector<Element = T>, const LANES: usize>(b: Matri
 
 /// One register a row of B of any strides.
 #[inline(always)]
-unsafe fn scattered<T: Number, V: Vector<Element = T>>(b: Matrix<T>, k: usize, count: usize, to: *mut T, width: usize) {
+pub(super) unsafe fn scattered<T: Number, V: Vector<Element = T>>(b: Matrix<T>, k: usize, count: usize, to: *mut T, width: usize) {
     for p in 0..k {
         for j in 0..V::LANES {
             // SAFETY: `panel` vouches for row p of both sides and `count` columns of B.

@@ -1,19 +1,21 @@
 //! Backward through time: step by step, block by block of units, the later step's products with the weight and the formula's slopes; then one product over all steps for each weight and for the inputs.
 
 use super::cells::{Formula, FromState, Memory, Past};
-use super::forward::{FEW, grain, rows_of};
+use super::few::{self, Few};
+use super::forward::{FEW, rows_of};
 use super::pieces::{Before, PIECE, load, pieces, store};
+use super::schedule::{Schedule, Task};
 use super::sequences::Sequences;
 use super::{Cell, Saved, States, Weights, with_cell};
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::float::{Float, with_float};
-use crate::gemm::{Epilogue, Matrix, MatrixMut, Number, Panels, gemm};
+use crate::gemm::{Epilogue, MatrixMut, Number, Panels, gemm};
 use crate::ops::join::concatenate;
 use crate::ops::matmul::matmul;
 use crate::ops::{expect_shape, reduce, same_dtype};
-use crate::parallel::{self, Target};
-use crate::simd::{Kernel, Real, Simd};
+use crate::parallel::Target;
+use crate::simd::{Kernel, Real, Simd, Vector};
 use std::marker::PhantomData;
 use std::ops::Range;
 
@@ -81,7 +83,7 @@ fn backward<F: Formula, T: Number>(
     }
     let mut slopes = Array::stale(*states.gates.shape(), x.dtype())?;
     let through = Through { sequences, reverse: *reverse, states, initial: &initial, weight: &state, dy: dy.as_ref() };
-    through.time::<F, T>(&mut carried, &mut slopes, needs[5])?;
+    let sums = through.time::<F, T>(&mut carried, &mut slopes, needs[5])?;
 
     let columns = |block: usize, count: usize| slopes.narrow(1, block * hidden, count * hidden);
     let mut out: [Option<Array>; 7] = Default::default();
@@ -98,7 +100,7 @@ fn backward<F: Formula, T: Number>(
         out[2] = Some(joined(F::FROM_STATE.iter().map(part).collect::<Result<_>>()?)?);
     }
     if needs[3] || needs[4] {
-        let sums = reduce::sum(&slopes, &[0], false)?;
+        let sums = reduce::sum(&sums, &[0], false)?;
         let part = |part: &FromState| sums.narrow(0, part.column * hidden, part.count * hidden);
         out[3] = Some(sums.narrow(0, 0, F::GATES * hidden)?);
         out[4] = Some(joined(F::FROM_STATE.iter().map(part).collect::<Result<_>>()?)?);
@@ -125,131 +127,219 @@ struct Through<'a> {
 }
 
 impl Through<'_> {
-    /// The slopes by the gates of all steps. `carried` are the gradients by the last states, and become, with `to_start`, those by the initial ones.
-    fn time<F: Formula, T: Number>(&self, carried: &mut [Array], slopes: &mut Array, to_start: bool) -> Result<()> {
+    /// The slopes by the gates of all steps, and the sum of each column over all rows, which is there for the biases, in groups of sequences `[groups, columns · H]`.
+    /// `carried` are the gradients by the last states, and become, with `to_start`, those by the initial ones.
+    fn time<F: Formula, T: Number>(&self, carried: &mut [Array], slopes: &mut Array, to_start: bool) -> Result<Array> {
         let Through { sequences, reverse, states, initial, weight, dy } = *self;
         let hidden = initial[0].dims()[1];
-        let (width, inputs) = (F::COLUMNS * hidden, F::GATES * hidden);
-        let steps = sequences.directed(reverse);
+        let inputs = F::GATES * hidden;
+        let steps = sequences.longest();
         let weight = rows_of(hidden, weight.pointer::<T>());
         // SAFETY: the weight is a dense [G · H, H].
-        let panels = if steps.len() < FEW { Panels::in_place(weight, hidden) } else { unsafe { Panels::copy(weight, inputs, hidden)? } };
-        let [gates, after, remembered] =
-            [&states.gates, states.cells.as_ref().unwrap_or(&states.hidden), &initial[initial.len() - 1]].map(|array| array.slice::<T>());
-        let dy = dy.map(|dy| dy.slice::<T>());
-        let slopes = Target::new(slopes.slice_mut::<T>());
+        let panels = if steps < FEW { Panels::in_place(weight, hidden) } else { unsafe { Panels::copy(weight, inputs, 1, hidden)? } };
+        let schedule = Schedule::new(sequences.batch(), panels.count(), inputs * Panels::<T>::WIDTH);
+        let mut sums = Array::zeros(&[schedule.groups(), F::COLUMNS * hidden], states.gates.dtype())?;
         let by_hidden = Target::new(carried[0].slice_mut::<T>());
-        let by_memory = carried.get_mut(1).map_or(by_hidden, |cells| Target::new(cells.slice_mut::<T>()));
-
-        // The gradient by the states before a step, of some units: from the slopes of its rows.
-        let step_back = |rows: &Range<usize>, block: usize| {
-            let panel = panels.panel(block);
-            let units = panels.columns(block);
-            for (i, part) in F::FROM_STATE.iter().enumerate() {
-                let a = rows_of(width, slopes.pointer().wrapping_add(rows.start * width + part.column * hidden).cast_const());
-                let b = Matrix { start: panel.start.wrapping_offset((part.gate * hidden) as isize * panel.row), ..panel };
-                let c = MatrixMut { start: by_hidden.pointer().wrapping_add(units.start), row: hidden as isize, column: 1 };
-                // The formula has left there what reaches the state past the weight.
-                let beta = if i > 0 || F::MEMORY == Memory::Hidden { T::one() } else { T::zero() };
-                // SAFETY: the slopes of these rows are complete, and the gradients by these units are this task's alone.
-                unsafe { gemm([rows.len(), units.len(), part.count * hidden], a, b, beta, c, &Epilogue::NONE) };
-            }
+        let walk = Walk::<F, T> {
+            formula: PhantomData,
+            sequences,
+            reverse,
+            hidden,
+            panels: &panels,
+            gates: states.gates.slice(),
+            after: states.cells.as_ref().unwrap_or(&states.hidden).slice(),
+            remembered: initial[initial.len() - 1].slice(),
+            dy: dy.map(|dy| dy.slice()),
+            by_hidden,
+            by_memory: carried.get_mut(1).map_or(by_hidden, |cells| Target::new(cells.slice_mut())),
+            slopes: Target::new(slopes.slice_mut()),
+            sums: Target::new(sums.slice_mut()),
         };
-        let mut later = 0..0;
-        for step in steps.into_iter().rev() {
-            let (at, previous) = (sequences.step(step), sequences.previous(step, reverse));
-            let work = (at.len() + later.len()) / 2 * inputs * Panels::<T>::WIDTH;
-            parallel::ranges(panels.count(), grain(work), |start, end| {
-                for block in start..end {
-                    step_back(&later, block);
-                    T::run(Apply {
-                        formula: PhantomData::<F>,
-                        rows: at.len(),
-                        units: panels.columns(block),
-                        hidden,
-                        gates: &gates[at.start * width..],
-                        before: Before {
-                            earlier: after.as_ptr().wrapping_add(previous.start * hidden),
-                            count: previous.count,
-                            initial: remembered.as_ptr(),
-                            width: hidden,
-                        },
-                        after: &after[at.start * hidden..],
-                        dy: dy.map(|dy| &dy[at.start * hidden..]),
-                        by_hidden: by_hidden.pointer(),
-                        by_memory: by_memory.pointer(),
-                        slopes: slopes.pointer().wrapping_add(at.start * width),
-                    });
+        schedule.run(steps + to_start as usize, |round, task| {
+            // Counted from the direction's end.
+            let step = |round: usize| (round < steps).then(|| sequences.directed(steps - 1 - round, reverse));
+            let later = round.checked_sub(1).and_then(step).map_or(0..0, |step| sequences.step(step));
+            for block in task.blocks.clone() {
+                walk.product(&later, &task.places, block);
+                if let Some(at) = step(round) {
+                    walk.formula(at, step(round + 1), &task, block);
                 }
-            });
-            later = at;
-        }
-        if to_start {
-            parallel::ranges(panels.count(), grain(later.len() * inputs * Panels::<T>::WIDTH), |start, end| {
-                (start..end).for_each(|block| step_back(&later, block))
-            });
-        }
-        Ok(())
+            }
+        });
+        Ok(sums)
     }
 }
 
-/// The slopes of some units of all rows of a step. Whoever makes one vouches that what is written belongs to it alone.
-struct Apply<'a, F, T> {
+/// What all steps have in common on the way back.
+struct Walk<'a, F, T> {
     formula: PhantomData<F>,
-    rows: usize,
+    sequences: &'a Sequences,
+    reverse: bool,
+    hidden: usize,
+    panels: &'a Panels<T>,
+    gates: &'a [T],
+    after: &'a [T],
+    remembered: &'a [T],
+    dy: Option<&'a [T]>,
+    by_hidden: Target<T>,
+    by_memory: Target<T>,
+    slopes: Target<T>,
+    sums: Target<T>,
+}
+
+impl<F: Formula, T: Number> Walk<'_, F, T> {
+    /// The gradient by the states before the step of these rows, of a block of units: from the slopes of its rows.
+    fn product(&self, rows: &Range<usize>, places: &Range<usize>, block: usize) {
+        let (hidden, width) = (self.hidden, F::COLUMNS * self.hidden);
+        let (panel, units) = (self.panels.panel(0, block), self.panels.columns(block));
+        let places = places.start..places.end.min(rows.len());
+        if places.is_empty() {
+            return;
+        }
+        for (i, part) in F::FROM_STATE.iter().enumerate() {
+            let slopes = |place: usize| self.slopes.pointer().wrapping_add((rows.start + place) * width + part.column * hidden).cast_const();
+            let by_hidden = |place: usize| self.by_hidden.pointer().wrapping_add(place * hidden + units.start);
+            let b = panel.from(part.gate * hidden, 0);
+            // The formula has left there what reaches the state past the weight.
+            let add = i > 0 || F::MEMORY == Memory::Hidden;
+            let k = part.count * hidden;
+            if places.len() <= few::ROWS && self.panels.is_copied() {
+                let mut few = Few::<T, 1>::new(k, units.len(), places.len());
+                few.panels[0] = b.start;
+                for (i, place) in places.clone().enumerate() {
+                    (few.a[i], few.c[i][0]) = (slopes(place), by_hidden(place));
+                    few.plus[i][0] = if add { by_hidden(place) } else { std::ptr::null() };
+                }
+                T::run(few);
+                continue;
+            }
+            let beta = if add { T::one() } else { T::zero() };
+            let c = MatrixMut { start: by_hidden(places.start), row: hidden as isize, column: 1 };
+            // SAFETY: the slopes of these rows are complete, and the gradients by these units are this task's alone.
+            unsafe { gemm([places.len(), units.len(), k], rows_of(width, slopes(places.start)), b, beta, c, &Epilogue::NONE) };
+        }
+    }
+
+    /// The slopes of a block of units; the values of the `next` step, which this thread will likely work at, are asked for on the way.
+    fn formula(&self, step: usize, next: Option<usize>, task: &Task, block: usize) {
+        let (hidden, width) = (self.hidden, F::COLUMNS * self.hidden);
+        let (at, previous) = (self.sequences.step(step), self.sequences.previous(step, self.reverse));
+        let places = task.places.start..task.places.end.min(at.len());
+        T::run(Apply {
+            formula: PhantomData::<F>,
+            places,
+            units: self.panels.columns(block),
+            hidden,
+            gates: self.gates[at.start * width..].as_ptr(),
+            before: Before {
+                earlier: self.after.as_ptr().wrapping_add(previous.start * hidden),
+                count: previous.count,
+                initial: self.remembered.as_ptr(),
+                width: hidden,
+            },
+            after: self.after[at.start * hidden..].as_ptr(),
+            dy: self.dy.map(|dy| dy[at.start * hidden..].as_ptr()),
+            by_hidden: self.by_hidden.pointer(),
+            by_memory: self.by_memory.pointer(),
+            slopes: self.slopes.pointer().wrapping_add(at.start * width),
+            sums: self.sums.pointer().wrapping_add(task.group * width),
+            ahead: next.map_or(0, |next| self.sequences.step(next).start as isize - at.start as isize),
+        });
+    }
+}
+
+/// The slopes of some units of some rows of a step. Whoever makes one vouches for the addresses, and that what is written belongs to it alone.
+struct Apply<F, T> {
+    formula: PhantomData<F>,
+    places: Range<usize>,
     units: Range<usize>,
     hidden: usize,
-    gates: &'a [T],
+    gates: *const T,
     before: Before<T>,
-    after: &'a [T],
-    dy: Option<&'a [T]>,
+    after: *const T,
+    dy: Option<*const T>,
     by_hidden: *mut T,
     by_memory: *mut T,
     slopes: *mut T,
+    sums: *mut T,
+    /// How many rows further the next step's values lie.
+    ahead: isize,
 }
 
-impl<F: Formula, T: Float> Kernel for Apply<'_, F, T> {
+impl<F: Formula, T: Float> Kernel for Apply<F, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {
+        // A block has few pieces, whose sums stay in the nearest cache.
+        const PIECES: usize = Panels::<f32>::WIDTH / PIECE;
         let zero = [T::Real::<S>::zero(); PIECE];
-        for row in 0..self.rows {
-            for (unit, width) in pieces(self.units.clone()) {
-                let column = |k: usize| (row * F::COLUMNS + k) * self.hidden + unit;
-                let place = row * self.hidden + unit;
-                let (mut gates, mut before, mut after, mut by_memory) = ([zero; 4], zero, zero, zero);
-                // SAFETY: the maker's promise; rows and units lie inside the arrays.
+        let mut sums = [[zero; 4]; PIECES];
+        for row in self.places.clone() {
+            for ((unit, width), sums) in pieces(self.units.clone()).zip(&mut sums) {
+                // SAFETY: the maker's promise; a whole piece is compiled for its width.
+                unsafe { if width == PIECE { self.piece::<S>(row, unit, PIECE, sums) } else { self.piece::<S>(row, unit, width, sums) } }
+            }
+        }
+        for ((unit, width), sums) in pieces(self.units.clone()).zip(sums) {
+            for (k, sum) in sums.into_iter().enumerate().take(F::COLUMNS) {
+                let to = self.sums.wrapping_add(k * self.hidden + unit);
+                // SAFETY: the maker's promise.
                 unsafe {
-                    for (k, gate) in gates.iter_mut().enumerate().take(F::COLUMNS) {
-                        *gate = load::<S, T>(self.gates.as_ptr().add(column(k)), width);
-                    }
-                    let mut by_hidden = load::<S, T>(self.by_hidden.add(place), width);
-                    if let Some(dy) = self.dy {
-                        let dy = load::<S, T>(dy.as_ptr().add(place), width);
-                        for i in 0..PIECE {
-                            by_hidden[i] = by_hidden[i] + dy[i];
-                        }
-                    }
-                    if F::MEMORY != Memory::None {
-                        before = load::<S, T>(self.before.row(row).add(unit), width);
-                        after = load::<S, T>(self.after.as_ptr().add(place), width);
-                        by_memory = load::<S, T>(self.by_memory.add(place), width);
-                    }
-                    for i in 0..PIECE {
-                        let gate = std::array::from_fn(|k| gates[k][i]);
-                        let slopes = F::slopes(Past { gates: gate, before: before[i], after: after[i], by_hidden: by_hidden[i], by_memory: by_memory[i] });
-                        by_memory[i] = slopes.memory;
-                        for (gate, slope) in gates.iter_mut().zip(slopes.gates) {
-                            gate[i] = slope;
-                        }
-                    }
-                    for (k, slope) in gates.into_iter().enumerate().take(F::COLUMNS) {
-                        store::<S, T>(slope, self.slopes.add(column(k)), width);
-                    }
-                    if F::MEMORY != Memory::None {
-                        store::<S, T>(by_memory, self.by_memory.add(place), width);
-                    }
+                    let before = load::<S, T>(to, width);
+                    store::<S, T>(std::array::from_fn(|i| before[i] + sum[i]), to, width);
                 }
+            }
+        }
+    }
+}
+
+impl<F: Formula, T: Float> Apply<F, T> {
+    /// The slopes of a row's piece, also added to `sums`.
+    ///
+    /// # Safety
+    /// The maker's promise holds, and the level is checked.
+    #[inline(always)]
+    unsafe fn piece<S: Simd>(&self, row: usize, unit: usize, width: usize, sums: &mut [[T::Real<S>; PIECE]; 4]) {
+        let zero = [T::Real::<S>::zero(); PIECE];
+        let ask = |at: *const T, columns: usize| T::Vector::<S>::prefetch(at.wrapping_offset(self.ahead * (columns * self.hidden) as isize));
+        let column = |k: usize| (row * F::COLUMNS + k) * self.hidden + unit;
+        let place = row * self.hidden + unit;
+        let (mut gates, mut before, mut after, mut by_memory) = ([zero; 4], zero, zero, zero);
+        // SAFETY: the caller's promise; rows and units lie inside the arrays.
+        unsafe {
+            for (k, gate) in gates.iter_mut().enumerate().take(F::COLUMNS) {
+                *gate = load::<S, T>(self.gates.add(column(k)), width);
+                ask(self.gates.wrapping_add(column(k)), F::COLUMNS);
+            }
+            let mut by_hidden = load::<S, T>(self.by_hidden.add(place), width);
+            if let Some(dy) = self.dy {
+                let by_output = load::<S, T>(dy.add(place), width);
+                ask(dy.wrapping_add(place), 1);
+                for i in 0..PIECE {
+                    by_hidden[i] = by_hidden[i] + by_output[i];
+                }
+            }
+            if F::MEMORY != Memory::None {
+                let from = self.before.row(row).wrapping_add(unit);
+                before = load::<S, T>(from, width);
+                ask(from, 1);
+                after = load::<S, T>(self.after.add(place), width);
+                by_memory = load::<S, T>(self.by_memory.add(place), width);
+            }
+            for i in 0..PIECE {
+                let gate = std::array::from_fn(|k| gates[k][i]);
+                let slopes = F::slopes(Past { gates: gate, before: before[i], after: after[i], by_hidden: by_hidden[i], by_memory: by_memory[i] });
+                by_memory[i] = slopes.memory;
+                for (k, slope) in slopes.gates.into_iter().enumerate().take(F::COLUMNS) {
+                    gates[k][i] = slope;
+                    sums[k][i] = sums[k][i] + slope;
+                }
+            }
+            for (k, slope) in gates.into_iter().enumerate().take(F::COLUMNS) {
+                store::<S, T>(slope, self.slopes.add(column(k)), width);
+            }
+            if F::MEMORY != Memory::None {
+                store::<S, T>(by_memory, self.by_memory.add(place), width);
             }
         }
     }

@@ -1,14 +1,16 @@
 //! Forward: one product for all inputs, then step by step, block by block of units, the state's products and the formula.
 
 use super::cells::{Formula, Memory};
+use super::few::{self, Few};
 use super::pieces::{Before, PIECE, load, pieces, store};
+use super::schedule::Schedule;
 use super::sequences::Sequences;
 use super::{States, Weights};
 use crate::array::Array;
 use crate::error::Result;
 use crate::float::Float;
 use crate::gemm::{Activation, Bias, Epilogue, Matrix, MatrixMut, Number, Panels, gemm};
-use crate::parallel::{self, Target};
+use crate::parallel::Target;
 use crate::shape::Shape;
 use crate::simd::{Kernel, Real, Simd};
 use std::marker::PhantomData;
@@ -16,14 +18,6 @@ use std::ops::Range;
 
 /// With fewer steps than this, a weight is multiplied where it lies: copying it costs as much as a step.
 pub(super) const FEW: usize = 3;
-
-/// Multiplications that make a task of a step.
-const GRAIN: usize = 1 << 18;
-
-/// Blocks of units that make a task, where each takes `work` multiplications.
-pub(super) fn grain(work: usize) -> usize {
-    (GRAIN / work.max(1)).max(1)
-}
 
 /// Rows of `columns` numbers from `start` on.
 pub(super) fn rows_of<T>(columns: usize, start: *const T) -> Matrix<T> {
@@ -50,51 +44,108 @@ pub(super) fn forward<F: Formula, T: Number>(sequences: &Sequences, reverse: boo
     // SAFETY: x is [rows, D], the weight [G · H, D], both dense; the gates are new and at least G · H wide.
     unsafe { gemm([rows, inputs, features], rows_of(features, x.pointer()), weight, T::zero(), to.gates(0, 0, width), &epilogue) };
 
-    let steps = sequences.directed(reverse);
-    let gate = |gate: usize| {
-        let weight = rows_of(hidden, state.pointer::<T>().wrapping_add(gate * hidden * hidden)).transposed();
-        // SAFETY: the weight of a gate is a dense [H, H].
-        if steps.len() < FEW { Ok(Panels::in_place(weight, hidden)) } else { unsafe { Panels::copy(weight, hidden, hidden) } }
+    let steps = sequences.longest();
+    let weight = rows_of(hidden, state.pointer::<T>()).transposed();
+    // SAFETY: the weight is a dense [G · H, H].
+    let panels = if steps < FEW { Panels::in_place(weight, hidden) } else { unsafe { Panels::copy(weight, hidden, F::GATES, hidden)? } };
+    let layer = Layer::<F, T> {
+        formula: PhantomData,
+        sequences,
+        reverse,
+        hidden,
+        panels: &panels,
+        bias,
+        to,
+        first: initial[0].slice::<T>(),
+        remembered: initial[initial.len() - 1].slice::<T>(),
     };
-    let panels = (0..F::GATES).map(gate).collect::<Result<Vec<_>>>()?;
-    let (first, remembered) = (initial[0].slice::<T>(), initial[initial.len() - 1].slice::<T>());
-    for step in steps {
-        let (at, previous) = (sequences.step(step), sequences.previous(step, reverse));
+    Schedule::new(sequences.batch(), panels.count(), inputs * Panels::<T>::WIDTH).run(steps, |round, task| {
+        task.blocks.for_each(|block| layer.step(sequences.directed(round, reverse), &task.places, block));
+    });
+    Ok(States { gates, hidden: outputs, cells })
+}
+
+/// What all steps have in common.
+struct Layer<'a, F, T> {
+    formula: PhantomData<F>,
+    sequences: &'a Sequences,
+    reverse: bool,
+    hidden: usize,
+    panels: &'a Panels<T>,
+    bias: &'a [T],
+    to: To<T>,
+    /// The initial hidden states, and those of the formula's memory.
+    first: &'a [T],
+    remembered: &'a [T],
+}
+
+impl<F: Formula, T: Number> Layer<'_, F, T> {
+    /// A block of units of the sequences at these places. Of a step's tasks no two write the same, and those of the step before are complete.
+    fn step(&self, step: usize, places: &Range<usize>, block: usize) {
+        let (hidden, to) = (self.hidden, self.to);
+        let (at, previous) = (self.sequences.step(step), self.sequences.previous(step, self.reverse));
+        let places = places.start..places.end.min(at.len());
+        if places.is_empty() {
+            return;
+        }
         let before = |packed: Target<T>, initial: &[T]| {
             let earlier = packed.pointer().wrapping_add(previous.start * hidden);
             Before { earlier, count: previous.count, initial: initial.as_ptr(), width: hidden }
         };
-        parallel::ranges(panels[0].count(), grain(at.len() * inputs * Panels::<T>::WIDTH), |start, end| {
-            for block in start..end {
-                let units = panels[0].columns(block);
-                let hidden_before = before(to.outputs, first);
-                for part in F::FROM_STATE {
-                    for k in 0..part.count {
-                        let column = (part.column + k) * hidden + units.start;
-                        let (beta, bias) = if part.added { (T::one(), Bias::None) } else { (T::zero(), Bias::PerColumn(&bias[column..column + units.len()])) };
-                        for from in [0..previous.count, previous.count..at.len()] {
-                            let sizes = [from.len(), units.len(), hidden];
-                            let (a, c) = (rows_of(hidden, hidden_before.row(from.start)), to.gates(at.start + from.start, column, width));
-                            let epilogue = Epilogue { bias, activation: Activation::None };
-                            // SAFETY: the states before this step are complete: an earlier step's, or initial ones. The gates of this step and these units are this task's alone.
-                            unsafe { gemm(sizes, a, panels[part.gate + k].panel(block), beta, c, &epilogue) };
-                        }
-                    }
-                }
-                T::run(Apply {
-                    formula: PhantomData::<F>,
-                    rows: at.len(),
-                    units,
-                    hidden,
-                    gates: to.gates(at.start, 0, width).start,
-                    outputs: to.outputs.pointer().wrapping_add(at.start * hidden),
-                    cells: to.cells.map(|cells| cells.pointer().wrapping_add(at.start * hidden)),
-                    before: before(to.cells.unwrap_or(to.outputs), remembered),
-                });
+        let units = self.panels.columns(block);
+        let hidden_before = before(to.outputs, self.first);
+        if places.len() <= few::ROWS && self.panels.is_copied() {
+            match F::GATES {
+                1 => self.few::<1>(&at, &places, block, hidden_before),
+                3 => self.few::<3>(&at, &places, block, hidden_before),
+                _ => self.few::<4>(&at, &places, block, hidden_before),
             }
+        } else {
+            let split = previous.count.clamp(places.start, places.end);
+            for (gate, column, added) in gates::<F>() {
+                let column = column * hidden + units.start;
+                let (beta, bias) = if added { (T::one(), Bias::None) } else { (T::zero(), Bias::PerColumn(&self.bias[column..column + units.len()])) };
+                for from in [places.start..split, split..places.end] {
+                    let sizes = [from.len(), units.len(), hidden];
+                    let (a, c) = (rows_of(hidden, hidden_before.row(from.start)), to.gates(at.start + from.start, column, F::COLUMNS * hidden));
+                    // SAFETY: the states before this step are complete: an earlier step's, or initial ones. The gates of this step, these places and these units are this task's alone.
+                    unsafe { gemm(sizes, a, self.panels.panel(gate, block), beta, c, &Epilogue { bias, activation: Activation::None }) };
+                }
+            }
+        }
+        T::run(Apply {
+            formula: PhantomData::<F>,
+            places,
+            units,
+            hidden,
+            gates: to.gates(at.start, 0, F::COLUMNS * hidden).start,
+            outputs: to.outputs.pointer().wrapping_add(at.start * hidden),
+            cells: to.cells.map(|cells| cells.pointer().wrapping_add(at.start * hidden)),
+            before: before(to.cells.unwrap_or(to.outputs), self.remembered),
         });
     }
-    Ok(States { gates, hidden: outputs, cells })
+
+    /// The products of few states with all gates' panels of a block.
+    fn few<const GATES: usize>(&self, at: &Range<usize>, places: &Range<usize>, block: usize, before: Before<T>) {
+        let units = self.panels.columns(block);
+        let mut few = Few::<T, GATES>::new(self.hidden, units.len(), places.len());
+        for (gate, column, added) in gates::<F>() {
+            let column = column * self.hidden + units.start;
+            few.panels[gate] = self.panels.panel(gate, block).start;
+            for (i, place) in places.clone().enumerate() {
+                let c = self.to.gates(at.start + place, column, F::COLUMNS * self.hidden).start;
+                few.a[i] = before.row(place);
+                few.c[i][gate] = c;
+                few.plus[i][gate] = if added { c } else { self.bias[column..].as_ptr() };
+            }
+        }
+        T::run(few);
+    }
+}
+
+/// For each gate of the weight of the state: its number, the block of columns that its products go to, and whether the input's products stand there already.
+fn gates<F: Formula>() -> impl Iterator<Item = (usize, usize, bool)> {
+    F::FROM_STATE.iter().flat_map(|part| (0..part.count).map(|i| (part.gate + i, part.column + i, part.added)))
 }
 
 /// Where results go, packed.
@@ -130,10 +181,10 @@ fn bias<F: Formula, T: Float>(weights: &Weights) -> Result<Array> {
     Ok(sum)
 }
 
-/// The formula for some units of all rows of a step. Whoever makes one vouches for the addresses: those that are written are its own.
+/// The formula for some units of some rows of a step. Whoever makes one vouches for the addresses: those that are written are its own.
 struct Apply<F, T> {
     formula: PhantomData<F>,
-    rows: usize,
+    places: Range<usize>,
     units: Range<usize>,
     hidden: usize,
     gates: *mut T,
@@ -147,7 +198,7 @@ impl<F: Formula, T: Float> Kernel for Apply<F, T> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let zero = [T::Real::<S>::zero(); PIECE];
-        for row in 0..self.rows {
+        for row in self.places.clone() {
             for (unit, width) in pieces(self.units.clone()) {
                 let column = |k: usize| self.gates.wrapping_add((row * F::COLUMNS + k) * self.hidden + unit);
                 let place = row * self.hidden + unit;

@@ -11,8 +11,10 @@
 
 mod backward;
 mod cells;
+mod few;
 mod forward;
 mod pieces;
+mod schedule;
 mod sequences;
 #[cfg(test)]
 mod tests;

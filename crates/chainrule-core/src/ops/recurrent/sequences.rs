@@ -58,10 +58,13 @@ impl Sequences {
     pub(super) fn step(&self, step: usize) -> Range<usize> {
         self.starts[step]..self.starts[step + 1]
     }
-    /// The steps that have rows, in the direction's order.
-    pub(super) fn directed(&self, reverse: bool) -> Vec<usize> {
-        let last = self.lengths.first().copied().unwrap_or(0);
-        if reverse { (0..last).rev().collect() } else { (0..last).collect() }
+    /// How many steps have rows.
+    pub(super) fn longest(&self) -> usize {
+        self.lengths.first().copied().unwrap_or(0)
+    }
+    /// The i-th step that has rows, in the direction's order.
+    pub(super) fn directed(&self, index: usize, reverse: bool) -> usize {
+        if reverse { self.longest() - 1 - index } else { index }
     }
     /// Where a step finds the state before it. Backward in time, sequences that end here start here, with the initial state.
     pub(super) fn previous(&self, step: usize, reverse: bool) -> Previous {
@@ -165,7 +168,7 @@ impl Sequences {
         with_float!("recurrent", packed.dtype(), T => {
             let (packed, initial) = (packed.slice::<T>(), initial.slice::<T>());
             let to = out.slice_mut::<T>();
-            for step in self.directed(reverse) {
+            for step in 0..self.longest() {
                 let (rows, Previous { start, count }) = (self.step(step), self.previous(step, reverse));
                 let (earlier, fresh) = to[rows.start * width..rows.end * width].split_at_mut(count * width);
                 earlier.copy_from_slice(&packed[start * width..(start + count) * width]);
