@@ -65,44 +65,49 @@ impl<const N: usize> Layout<N> {
 
     /// Calls `body` with the operands' offsets at the start of every innermost row. Rows are spread over threads in groups of about [`parallel::GRAIN`] elements.
     pub(crate) fn rows(&self, body: impl Fn([isize; N]) + Sync) {
-        self.walk(1, &body)
-    }
-
-    /// The same for blocks of the `inner` innermost dimensions.
-    pub(crate) fn blocks(&self, inner: usize, body: impl Fn([isize; N]) + Sync) {
-        self.walk(inner, &body)
-    }
-
-    fn walk(&self, inner: usize, body: &(dyn Fn([isize; N]) + Sync)) {
-        let outer = self.rank.saturating_sub(inner);
-        let count: usize = self.dims[..outer].iter().product();
-        let size: usize = self.dims[outer..self.rank].iter().product();
-        if size == 0 {
-            return;
-        }
-        parallel::ranges(count, (parallel::GRAIN / size).max(1), |start, end| {
-            let mut index = [0usize; MAX_RANK];
-            let mut rest = start;
-            for i in (0..outer).rev() {
-                index[i] = rest % self.dims[i];
-                rest /= self.dims[i];
-            }
-            let mut offsets: [isize; N] = std::array::from_fn(|n| (0..outer).map(|i| index[i] as isize * self.strides[n][i]).sum());
-            for _ in start..end {
+        self.walk(&|mut offsets, count, steps| {
+            for _ in 0..count {
                 body(offsets);
-                for i in (0..outer).rev() {
-                    index[i] += 1;
-                    for (offset, strides) in offsets.iter_mut().zip(&self.strides) {
-                        *offset += strides[i];
-                    }
-                    if index[i] < self.dims[i] {
-                        break;
-                    }
-                    for (offset, strides) in offsets.iter_mut().zip(&self.strides) {
-                        *offset -= strides[i] * self.dims[i] as isize;
-                    }
-                    index[i] = 0;
-                }
+                (0..N).for_each(|n| offsets[n] += steps[n]);
+            }
+        })
+    }
+
+    /// The same, but several rows at a time that are evenly spaced: `body(offsets of the first, rows, steps from one to the next)`.
+    pub(crate) fn runs(&self, body: impl Fn([isize; N], usize, [isize; N]) + Sync) {
+        self.walk(&body)
+    }
+
+    /// Calls `body(offsets, k)` for each of `parts` parts of each block of the `inner` innermost dimensions.
+    pub(crate) fn parts(&self, inner: usize, parts: usize, body: impl Fn([isize; N], usize) + Sync) {
+        let outer = self.rank.saturating_sub(inner);
+        let size = self.dims[outer..self.rank].iter().product::<usize>().div_ceil(parts.max(1));
+        parallel::items(self.dims[..outer].iter().product::<usize>() * parts, size, |start, end| {
+            (start..end).for_each(|item| body(self.offsets(outer, item / parts), item % parts));
+        });
+    }
+
+    /// Where the block `block` of all dimensions from `outer` on begins.
+    fn offsets(&self, outer: usize, mut block: usize) -> [isize; N] {
+        let mut offsets = [0; N];
+        for i in (0..outer).rev() {
+            let index = (block % self.dims[i]) as isize;
+            block /= self.dims[i];
+            (0..N).for_each(|n| offsets[n] += index * self.strides[n][i]);
+        }
+        offsets
+    }
+
+    fn walk(&self, body: &(dyn Fn([isize; N], usize, [isize; N]) + Sync)) {
+        let (outer, size) = (self.rank.saturating_sub(1), self.inner());
+        let count = if size == 0 { 0 } else { self.dims[..outer].iter().product() };
+        let (length, steps) = if outer == 0 { (1, [0; N]) } else { (self.dims[outer - 1], std::array::from_fn(|n| self.strides[n][outer - 1])) };
+        parallel::items(count, size, |start, end| {
+            let mut at = start;
+            while at < end {
+                let run = (length - at % length).min(end - at);
+                body(self.offsets(outer, at), run, steps);
+                at += run;
             }
         });
     }

@@ -65,10 +65,12 @@ pub fn set_threads(count: usize) {
     THREADS.store(count.clamp(1, 256), Relaxed);
 }
 
-/// One call of [`run`]: tasks are taken from a counter.
+/// One call of [`run`]: tasks are taken from a counter, several in a row while many are left, so that a thread walks through memory that no other touches.
 struct Job {
     body: *const (dyn Fn(usize) + Sync),
     tasks: usize,
+    /// One of so many equal parts of what is left is taken at once.
+    parts: usize,
     next: AtomicUsize,
     panicked: AtomicBool,
     /// How many helpers may still join.
@@ -84,15 +86,14 @@ impl Job {
     /// The closure must be alive.
     unsafe fn work(&self) {
         let was = INSIDE.replace(true);
-        loop {
-            let task = self.next.fetch_add(1, Relaxed);
-            if task >= self.tasks {
-                break;
-            }
-            // SAFETY: the caller's promise.
-            let body = unsafe { &*self.body };
-            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(task))).is_err() {
-                self.panicked.store(true, Relaxed);
+        let take = |next: usize| (next < self.tasks).then(|| next + ((self.tasks - next) / self.parts).max(1));
+        while let Ok(first) = self.next.fetch_update(Relaxed, Relaxed, take) {
+            for task in first..take(first).unwrap_or(first) {
+                // SAFETY: the caller's promise.
+                let body = unsafe { &*self.body };
+                if std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| body(task))).is_err() {
+                    self.panicked.store(true, Relaxed);
+                }
             }
         }
         INSIDE.set(was);
@@ -220,7 +221,7 @@ fn run_tasks(tasks: usize, body: &(dyn Fn(usize) + Sync)) {
     // SAFETY: only the lifetime is erased; the waits below outlast every use.
     let body = unsafe { std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), *const (dyn Fn(usize) + Sync + 'static)>(body) };
     let zero = || AtomicUsize::new(0);
-    let job = Job { body, tasks, next: zero(), panicked: AtomicBool::new(false), seats: AtomicUsize::new(seats), inside: zero() };
+    let job = Job { body, tasks, parts: 2 * (seats + 1), next: zero(), panicked: AtomicBool::new(false), seats: AtomicUsize::new(seats), inside: zero() };
     HANDED_OUT.fetch_add(1, Relaxed);
     team().offer(&job, seats);
     // SAFETY: the closure is the caller's.
@@ -260,6 +261,20 @@ fn run_ranges(count: usize, grain: usize, body: &(dyn Fn(usize, usize) + Sync)) 
         }
         return;
     }
+    run_tasks(count.div_ceil(grain), &|task| body(task * grain, ((task + 1) * grain).min(count)));
+}
+
+/// [`ranges`] of items of `work` elements each: two large items are two tasks, many small ones are grouped.
+#[inline]
+pub(crate) fn items(count: usize, work: usize, body: impl Fn(usize, usize) + Sync) {
+    let work = work.max(1);
+    if count.saturating_mul(work) <= 2 * GRAIN {
+        if count > 0 {
+            body(0, count);
+        }
+        return;
+    }
+    let grain = (GRAIN / work).max(1);
     run_tasks(count.div_ceil(grain), &|task| body(task * grain, ((task + 1) * grain).min(count)));
 }
 

@@ -1,10 +1,11 @@
 //! Copies of strided views into dense arrays, and between element types.
 
+use super::transpose::{self, Moved};
 use crate::array::Array;
 use crate::dtype::{DType, Element, with_element};
 use crate::error::Result;
 use crate::layout::Layout;
-use crate::parallel::Target;
+use crate::parallel::{self, Target};
 
 /// A dense copy.
 pub(crate) fn dense(x: &Array) -> Result<Array> {
@@ -24,88 +25,47 @@ pub(crate) fn write_into(x: &Array, out: &mut Array) {
     }
 }
 
-fn move_elements<T: Copy + Send + Sync>(x: &Array, out: &mut Array) {
+fn move_elements<T: Moved>(x: &Array, out: &mut Array) {
     let layout = Layout::new(x.shape(), [x.all_strides(), out.all_strides()]);
     let (from, to) = (Source(x.pointer::<T>()), Source(out.pointer::<T>()));
     let dense = layout.inner_stride(1) == 1;
-    // A transposed view: some outer dimension is dense in the source. Both sides then move in square blocks.
+    // A transposed view: some outer dimension is dense in the source.
     if let Some(axis) = layout.strides(0).iter().position(|&s| s == 1).filter(|&a| dense && layout.inner_stride(0) != 1 && a + 1 < layout.dims().len()) {
-        return transpose(&layout, axis, from, to);
+        return transpose::run(&layout, axis, from, to);
     }
     let (inner, step_from, step_to) = (layout.inner(), layout.inner_stride(0), layout.inner_stride(1));
     if layout.dims().len() <= 1 && step_from == 1 && dense {
-        return crate::parallel::ranges(inner, 16 * crate::parallel::GRAIN, |start, end| {
+        return parallel::ranges(inner, 4 * parallel::GRAIN, |start, end| {
             // SAFETY: both sides are dense over `inner` elements, and ranges do not overlap.
             unsafe { std::ptr::copy_nonoverlapping(from.at(start as isize), to.at(start as isize).cast_mut(), end - start) }
         });
     }
-    layout.rows(|[a, b]| {
-        // SAFETY: offsets and steps of the layout stay inside the arrays; rows of the output do not overlap.
-        unsafe {
-            let (a, b) = (from.at(a), to.at(b).cast_mut());
-            match (step_from, step_to) {
-                (1, 1) => std::ptr::copy_nonoverlapping(a, b, inner),
-                (0, 1) => std::slice::from_raw_parts_mut(b, inner).fill(*a),
-                _ => (0..inner as isize).for_each(|i| *b.offset(i * step_to) = *a.offset(i * step_from)),
+    layout.runs(|[mut a, mut b], rows, steps| {
+        for _ in 0..rows {
+            // SAFETY: offsets and steps of the layout stay inside the arrays; rows of the output do not overlap.
+            unsafe {
+                let (from, to) = (from.at(a), to.at(b).cast_mut());
+                match (step_from, step_to) {
+                    (1, 1) => std::ptr::copy_nonoverlapping(from, to, inner),
+                    (0, 1) => std::slice::from_raw_parts_mut(to, inner).fill(*from),
+                    _ => (0..inner as isize).for_each(|i| *to.offset(i * step_to) = *from.offset(i * step_from)),
+                }
             }
+            (a, b) = (a + steps[0], b + steps[1]);
         }
     });
 }
 
 /// An address that tasks share.
 #[derive(Clone, Copy)]
-struct Source<T>(*const T);
+pub(super) struct Source<T>(*const T);
 // SAFETY: it only carries an address; what is read or written there is argued where it happens.
 unsafe impl<T> Send for Source<T> {}
 // SAFETY: as above.
 unsafe impl<T> Sync for Source<T> {}
 impl<T> Source<T> {
-    fn at(self, offset: isize) -> *const T {
+    pub(super) fn at(self, offset: isize) -> *const T {
         self.0.wrapping_offset(offset)
-    }
-}
-
-/// Side of the square blocks of a transposition.
-const BLOCK: usize = 16;
-
-fn transpose<T: Copy + Send + Sync>(layout: &Layout<2>, axis: usize, from: Source<T>, to: Source<T>) {
-    // Order dimensions as (others…, axis, inner): a block of `axis` x `inner` is dense along `axis` in the source and along `inner` in the target.
-    let last = layout.dims().len() - 1;
-    let layout = layout.innermost(axis).innermost(last - 1);
-    let (rows, columns) = (layout.dims()[last - 1], layout.dims()[last]);
-    let (from_step, to_step) = (layout.strides(0)[last], layout.strides(1)[last - 1]);
-    let strips = rows.div_ceil(BLOCK);
-    let strip = |[a, b]: [isize; 2], strip: usize| {
-        let (top, height) = (strip * BLOCK, BLOCK.min(rows - strip * BLOCK));
-        for left in (0..columns).step_by(BLOCK) {
-            let width = BLOCK.min(columns - left);
-            // SAFETY: row `top + i` and column `left + j` lie inside the layout, whose offsets stay inside the arrays; blocks of the target do not overlap.
-            unsafe {
-                let a = from.at(a + top as isize + left as isize * from_step);
-                let b = to.at(b + top as isize * to_step + left as isize).cast_mut();
-                if height == BLOCK && width == BLOCK {
-                    let mut block = [[std::mem::MaybeUninit::<T>::uninit(); BLOCK]; BLOCK];
-                    for (j, line) in block.iter_mut().enumerate() {
-                        std::ptr::copy_nonoverlapping(a.offset(j as isize * from_step), line.as_mut_ptr().cast(), BLOCK);
-                    }
-                    for i in 0..BLOCK {
-                        let line = block.map(|line| line[i].assume_init());
-                        b.offset(i as isize * to_step).cast::<[T; BLOCK]>().write_unaligned(line);
-                    }
-                } else {
-                    for i in 0..height as isize {
-                        for j in 0..width as isize {
-                            *b.offset(i * to_step + j) = *a.offset(i + j * from_step);
-                        }
-                    }
-                }
-            }
-        }
-    };
-    if layout.dims().len() == 2 {
-        crate::parallel::ranges(strips, (crate::parallel::GRAIN / (BLOCK * columns.max(1))).max(1), |start, end| (start..end).for_each(|s| strip([0, 0], s)));
-    } else {
-        layout.blocks(2, |offsets| (0..strips).for_each(|s| strip(offsets, s)));
     }
 }
 
@@ -119,7 +79,7 @@ pub(super) fn cast(x: &Array, dtype: DType) -> Result<Array> {
 
 fn convert<A: Element, B: Element>(from: &[A], to: &mut [B]) {
     let target = Target::new(to);
-    crate::parallel::ranges(from.len(), crate::parallel::GRAIN, |start, end| {
+    parallel::ranges(from.len(), parallel::GRAIN, |start, end| {
         // SAFETY: ranges do not overlap.
         let to = unsafe { target.slice(start, end) };
         for (b, a) in to.iter_mut().zip(&from[start..end]) {

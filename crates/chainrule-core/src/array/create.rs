@@ -3,6 +3,7 @@
 use super::Array;
 use crate::dtype::{DType, Element, with_element};
 use crate::error::{Error, Result};
+use crate::parallel::{self, Target};
 use crate::shape::Shape;
 
 impl Array {
@@ -27,7 +28,13 @@ impl Array {
 
     pub(crate) fn filled(shape: Shape, value: f64, dtype: DType) -> Result<Array> {
         let mut array = Array::stale(shape, dtype)?;
-        with_element!(dtype, T => array.slice_mut::<T>().fill(T::from_f64(value)));
+        with_element!(dtype, T => {
+            let (value, target) = (T::from_f64(value), Target::new(array.slice_mut::<T>()));
+            parallel::ranges(shape.count(), 4 * parallel::GRAIN, |start, end| {
+                // SAFETY: ranges do not overlap.
+                unsafe { target.slice(start, end) }.fill(value)
+            });
+        });
         Ok(array)
     }
 

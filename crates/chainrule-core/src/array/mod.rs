@@ -3,6 +3,7 @@
 mod convert;
 mod copy;
 mod create;
+mod transpose;
 mod view;
 
 pub(crate) use copy::write_into;

@@ -274,3 +274,14 @@ pub(crate) unsafe fn gemm_batched<T: Number>(batch: Batch, sizes: [usize; 3], a:
     // SAFETY: the caller's promise; the sizes are not zero and the bias fits.
     unsafe { plan::run(batch, product) }
 }
+
+/// C ← A·B + β·C on the calling thread, uncut: for kernels that multiply tiles in tasks of their own.
+///
+/// # Safety
+/// As for [`gemm`].
+pub(crate) unsafe fn gemm_tile<T: Number>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, beta: T, c: MatrixMut<T>) {
+    if sizes[0] > 0 && sizes[1] > 0 {
+        // SAFETY: the caller's promise; the sizes of C are not zero.
+        unsafe { plan::run_whole(Product { sizes, a, b, c, finish: Finish { beta, epilogue: Epilogue::NONE }, pairs: false }) }
+    }
+}

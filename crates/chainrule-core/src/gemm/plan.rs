@@ -135,3 +135,12 @@ pub(super) unsafe fn run<T: Number>(mut batch: Batch, mut product: Product<T>) {
         }
     });
 }
+
+/// Computes one product as a single block.
+///
+/// # Safety
+/// As for [`super::gemm`]; no size of C is zero.
+pub(super) unsafe fn run_whole<T: Number>(product: Product<T>) {
+    let [m, n, _] = product.sizes;
+    Block { product: &product, method: Method::Tiles, rows: 0..m, columns: 0..n }.compute();
+}

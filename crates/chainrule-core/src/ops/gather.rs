@@ -71,7 +71,7 @@ pub fn gather(x: &Array, axis: isize, indices: &Array) -> Result<Array> {
     with_element!(x.dtype(), T => {
         let (from, row) = (x.slice::<T>(), places.row);
         let target = Target::new(out.slice_mut::<T>());
-        parallel::ranges(places.rows(), (parallel::GRAIN / row.max(1)).max(1), |start, end| {
+        parallel::items(places.rows(), row, |start, end| {
             for r in start..end {
                 // SAFETY: rows of the output do not overlap.
                 let to = unsafe { target.slice(r * row, (r + 1) * row) };
@@ -145,7 +145,7 @@ fn put<T: Element>(base: &mut Array, places: &Places, source: &Array, join: impl
     // Rows of indices that differ before the axis have parts of the base for themselves; those that differ from it on may meet, and stay in one task.
     let meeting: usize = places.indices.dims()[places.axis..].split_last().map_or(1, |(_, others)| others.iter().product());
     let blocks = places.rows().checked_div(meeting).unwrap_or(0);
-    parallel::ranges(blocks, parallel::GRAIN / (meeting * row).max(1), |start, end| {
+    parallel::items(blocks, meeting * row, |start, end| {
         for r in start * meeting..end * meeting {
             let from = &from[r * row..(r + 1) * row];
             places.for_row(r, |position, k| {

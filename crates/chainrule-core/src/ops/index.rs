@@ -54,7 +54,7 @@ pub fn index_select(x: &Array, axis: isize, indices: &Array) -> Result<Array> {
         let (from, rows, extent, count) = (x.slice::<T>(), indices.slice::<i64>(), x.dims()[at], indices.count());
         let target = Target::new(out.slice_mut::<T>());
         if !out_is_empty {
-            parallel::ranges(outer * count, (parallel::GRAIN / inner).max(1), |start, end| {
+            parallel::items(outer * count, inner, |start, end| {
                 for row in start..end {
                     let source = (row / count * extent + rows[row % count] as usize) * inner;
                     // SAFETY: rows of the output do not overlap.

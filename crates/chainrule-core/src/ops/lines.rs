@@ -56,7 +56,7 @@ impl Lines {
 
     /// Calls `body(start, end)` for ranges of lines, of `work` operations a line.
     pub(crate) fn ranges(&self, work: usize, body: impl Fn(usize, usize) + Sync) {
-        parallel::ranges(self.count, (parallel::GRAIN / work.max(1)).max(1), body);
+        parallel::items(self.count, work, body);
     }
 }
 

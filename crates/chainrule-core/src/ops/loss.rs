@@ -39,7 +39,7 @@ pub fn cross_entropy(logits: &Array, labels: &Array, weight: Option<&Array>, ign
     with_float!(OP, logits.dtype(), T => {
         let terms = call.terms::<T>();
         let targets = [&mut out.losses, &mut out.log_normaliser, &mut out.weights].map(|a| Target::new(a.slice_mut::<T>()));
-        parallel::ranges(call.rows, call.grain(), |start, end| {
+        parallel::items(call.rows, call.classes, |start, end| {
             // SAFETY: ranges do not overlap.
             let [losses, log_normaliser, weights] = targets.map(|t| unsafe { t.slice(start, end) });
             T::run(Forward { terms, start, losses, log_normaliser, weights })
@@ -74,7 +74,7 @@ pub fn cross_entropy_backward(
     with_float!(OP, logits.dtype(), T => {
         let terms = call.terms::<T>();
         let target = Target::new(out.slice_mut::<T>());
-        parallel::ranges(call.rows, call.grain(), |start, end| {
+        parallel::items(call.rows, call.classes, |start, end| {
             // SAFETY: ranges of rows do not overlap.
             let out = unsafe { target.slice(start * call.classes, end * call.classes) };
             T::run(Backward { terms, start, log_normaliser: log_normaliser.slice(), row_scale: row_scale.slice(), out })
@@ -124,10 +124,6 @@ impl Call {
             None => classes as f64,
         };
         Ok(Call { logits: logits.contiguous()?, labels, weight, total, ignore, smoothing, rows, classes })
-    }
-
-    fn grain(&self) -> usize {
-        (parallel::GRAIN / self.classes.max(1)).max(1)
     }
 
     fn terms<T: Float>(&self) -> Loss<'_, T> {

@@ -78,7 +78,7 @@ pub fn rotate(x: &Array, cos: &Array, sin: &Array, pairs: Pairs, back: bool) -> 
         let (from, cos, sin) = (x.slice::<T>(), cos.slice::<T>(), sin.slice::<T>());
         let target = Target::new(out.slice_mut::<T>());
         let rows = from.len().checked_div(width).unwrap_or(0);
-        parallel::ranges(rows, (parallel::GRAIN / width.max(1)).max(1), |start, end| {
+        parallel::items(rows, width, |start, end| {
             // SAFETY: ranges of rows do not overlap.
             let out = unsafe { target.slice(start * width, end * width) };
             T::run(Turn { x: &from[start * width..end * width], cos, sin, out, first: start, positions, width, count, pairs, back });

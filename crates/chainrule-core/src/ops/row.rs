@@ -35,6 +35,20 @@ pub(crate) unsafe fn load<S: Simd, T: Float>(x: &[T], at: usize, count: usize) -
     }
 }
 
+/// Puts `count <= LANES` numbers from `at` on.
+///
+/// # Safety
+/// As for [`load`].
+#[inline(always)]
+pub(crate) unsafe fn store<S: Simd, T: Float>(value: T::Vector<S>, x: &mut [T], at: usize, count: usize) {
+    debug_assert!(at + count <= x.len());
+    // SAFETY: the caller's promise.
+    unsafe {
+        let to = x.as_mut_ptr().add(at);
+        if count == T::Vector::<S>::LANES { value.store(to) } else { value.store_first(to, count) }
+    }
+}
+
 /// The sums over `count` terms.
 ///
 /// # Safety
@@ -163,7 +177,12 @@ pub(crate) unsafe fn max<S: Simd, T: Float>(x: &[T]) -> T {
         most[1] = load::<S, T>(x, last, lanes).max(most[1]);
         most[0].max(most[1]).max(most[2].max(most[3])).store(found.as_mut_ptr());
     }
-    found[..lanes].iter().copied().fold(T::neg_infinity(), larger)
+    let mut half = lanes / 2;
+    while half > 0 {
+        (0..half).for_each(|i| found[i] = larger(found[i], found[i + half]));
+        half /= 2;
+    }
+    found[0]
 }
 
 /// out = exp(x - shift); the rows have one length

@@ -68,7 +68,9 @@ fn along(op: &'static str, form: Form, inputs: [&Array; 2], axis: isize) -> Resu
     if inner > 1 && inner < WIDTH / 4 {
         // So few columns would leave most of a register empty: rows of a transposed copy fill it.
         let moved = |x: &Array| x.transpose(at as isize, -1).and_then(|x| x.contiguous());
-        return along(op, form, [&moved(a)?, &moved(b)?], -1)?.transpose(at as isize, -1)?.contiguous();
+        let first = moved(a)?;
+        let second = if a.is_same(b) { first.clone() } else { moved(b)? };
+        return along(op, form, [&first, &second], -1)?.transpose(at as isize, -1)?.contiguous();
     }
     let (a, b) = (a.contiguous()?, b.contiguous()?);
     let mut out = Array::stale(*a.shape(), a.dtype())?;
@@ -77,7 +79,7 @@ fn along(op: &'static str, form: Form, inputs: [&Array; 2], axis: isize) -> Resu
         let target = Target::new(out.slice_mut::<T>());
         if a.is_empty() {
         } else if inner == 1 {
-            parallel::ranges(a.len() / n, (parallel::GRAIN / n).max(1), |start, end| {
+            parallel::items(a.len() / n, n, |start, end| {
                 let (start, end) = (start * n, end * n);
                 // SAFETY: ranges of rows do not overlap.
                 let out = unsafe { target.slice(start, end) };
@@ -85,7 +87,7 @@ fn along(op: &'static str, form: Form, inputs: [&Array; 2], axis: isize) -> Resu
             });
         } else {
             let strips = inner.div_ceil(WIDTH);
-            parallel::ranges(a.len() / (n * inner) * strips, (parallel::GRAIN / (n * WIDTH)).max(1), |start, end| {
+            parallel::items(a.len() / (n * inner) * strips, n * WIDTH, |start, end| {
                 for task in start..end {
                     let left = task % strips * WIDTH;
                     let columns = Columns { form, a, b, out: target, n, inner, start: task / strips * n * inner + left, width: WIDTH.min(inner - left) };

@@ -35,6 +35,10 @@ pub trait Real: Copy + PartialOrd + Add<Output = Self> + Sub<Output = Self> + Mu
     fn tanh(self) -> Self;
     /// The error function.
     fn erf(self) -> Self;
+    /// ln(1 + exp(x)) without overflow.
+    fn softplus(self) -> Self;
+    /// The normal distribution function and its density.
+    fn gaussian(self) -> (Self, Self);
     /// The sine.
     fn sin(self) -> Self;
     /// The cosine.
@@ -78,11 +82,6 @@ pub trait Real: Copy + PartialOrd + Add<Output = Self> + Sub<Output = Self> + Mu
     #[inline(always)]
     fn sigmoid(self) -> Self {
         Self::one() / (Self::one() + (-self).exp())
-    }
-    /// ln(1 + exp(x)) without overflow: max(x, 0) + ln(1 + exp(-|x|)).
-    #[inline(always)]
-    fn softplus(self) -> Self {
-        Real::max(self, Self::zero()) + (-self.abs()).exp().ln_1p()
     }
 }
 
@@ -170,6 +169,14 @@ macro_rules! single {
             fn erf(self) -> Self {
                 math::erf(self)
             }
+            #[inline(always)]
+            fn softplus(self) -> Self {
+                math::softplus(self)
+            }
+            #[inline(always)]
+            fn gaussian(self) -> (Self, Self) {
+                math::gaussian(self)
+            }
             // Rare in training and exact reduction of large angles is long: the standard library's, one number at a time.
             #[inline(always)]
             fn sin(self) -> Self {
@@ -254,6 +261,13 @@ impl Real for f64 {
     }
     fn erf(self) -> Self {
         math::erf_f64(self)
+    }
+    fn softplus(self) -> Self {
+        Real::max(self, 0.0) + (-self.abs()).exp().ln_1p()
+    }
+    fn gaussian(self) -> (Self, Self) {
+        let distribution = 0.5 * (math::erf_f64(self * std::f64::consts::FRAC_1_SQRT_2) + 1.0);
+        (distribution, (-0.5 * self * self).exp() * 0.398_942_280_401_432_7)
     }
     fn sin(self) -> Self {
         f64::sin(self)

@@ -232,29 +232,15 @@ fn pairs<A: Element, B: Element, O: Element>(a: &Array, b: &Array, out: &mut Arr
     let shape = *out.shape();
     let (a, b) = (a.broadcast_to(&shape)?, b.broadcast_to(&shape)?);
     let layout = Layout::new(&shape, [a.all_strides(), b.all_strides(), out.all_strides()]);
-    let (step_a, step_b) = (layout.inner_stride(0), layout.inner_stride(1));
-    let (a, b, target) = (Operand(a.pointer::<A>()), Operand(b.pointer::<B>()), Target::new(out.slice_mut::<O>()));
-    let row = |at_a: isize, at_b: isize, at: isize, count: usize| {
-        // SAFETY: the layout's offsets and steps stay inside the arrays; rows of the output do not overlap.
-        let out = unsafe { target.slice(at as usize, at as usize + count) };
-        // SAFETY: as above.
-        unsafe {
-            match (step_a, step_b) {
-                (1, 1) => run::<A, _>(Dense(f, a.slice(at_a, count), b.slice(at_b, count), out)),
-                (1, 0) => run::<A, _>(Right(f, a.slice(at_a, count), b.read(at_b), out)),
-                (0, 1) => run::<A, _>(Left(f, a.read(at_a), b.slice(at_b, count), out)),
-                _ => {
-                    for (i, out) in out.iter_mut().enumerate() {
-                        *out = f(a.read(at_a + i as isize * step_a), b.read(at_b + i as isize * step_b));
-                    }
-                }
-            }
-        }
-    };
+    let along = [layout.inner_stride(0), layout.inner_stride(1)];
+    let (a, b, out) = (Operand(a.pointer::<A>()), Operand(b.pointer::<B>()), Target::new(out.slice_mut::<O>()));
     if layout.dims().len() <= 1 {
-        parallel::ranges(shape.count(), parallel::GRAIN, |start, end| row(start as isize * step_a, start as isize * step_b, start as isize, end - start));
+        parallel::ranges(shape.count(), parallel::GRAIN, |start, end| {
+            let at = start as isize;
+            run::<A, _>(Rows { f, a, b, out, at: [at * along[0], at * along[1], at], along, rows: 1, steps: [0; 3], count: end - start })
+        });
     } else {
-        layout.rows(|[at_a, at_b, at]| row(at_a, at_b, at, layout.inner()));
+        layout.runs(|at, rows, steps| run::<A, _>(Rows { f, a, b, out, at, along, rows, steps, count: layout.inner() }));
     }
     Ok(())
 }
@@ -265,35 +251,46 @@ fn run<A: Element, K: Kernel<Output = ()>>(kernel: K) {
     if const { matches!(A::DTYPE, DType::F32) } { simd::run(kernel) } else { kernel.run::<simd::Scalar>() }
 }
 
-struct Dense<'a, F, A, B, O>(F, &'a [A], &'a [B], &'a mut [O]);
-impl<A: Copy, B: Copy, O, F: Fn(A, B) -> O> Kernel for Dense<'_, F, A, B, O> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self) {
-        for ((o, a), b) in self.3.iter_mut().zip(self.1).zip(self.2) {
-            *o = (self.0)(*a, *b);
-        }
-    }
+/// Rows of `count` results, `steps` apart in a, b and the output, of which the first begin at `at`. Rows of the output are dense and belong to this task alone; within a row the operands go on by `along`.
+struct Rows<F, A, B, O> {
+    f: F,
+    a: Operand<A>,
+    b: Operand<B>,
+    out: Target<O>,
+    at: [isize; 3],
+    along: [isize; 2],
+    rows: usize,
+    steps: [isize; 3],
+    count: usize,
 }
 
-struct Right<'a, F, A, B, O>(F, &'a [A], B, &'a mut [O]);
-impl<A: Copy, B: Copy, O, F: Fn(A, B) -> O> Kernel for Right<'_, F, A, B, O> {
+impl<A: Copy, B: Copy, O: Copy, F: Fn(A, B) -> O> Kernel for Rows<F, A, B, O> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {
-        for (o, a) in self.3.iter_mut().zip(self.1) {
-            *o = (self.0)(*a, self.2);
-        }
-    }
-}
-
-struct Left<'a, F, A, B, O>(F, A, &'a [B], &'a mut [O]);
-impl<A: Copy, B: Copy, O, F: Fn(A, B) -> O> Kernel for Left<'_, F, A, B, O> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(self) {
-        for (o, b) in self.3.iter_mut().zip(self.2) {
-            *o = (self.0)(self.1, *b);
+        let Rows { f, a, b, out, at: [mut at_a, mut at_b, mut at], along, rows, steps, count } = self;
+        for _ in 0..rows {
+            // SAFETY: the rows lie inside the arrays, those of the output are this task's.
+            unsafe {
+                let out = out.slice(at as usize, at as usize + count);
+                match along {
+                    [1, 1] => out.iter_mut().zip(a.slice(at_a, count)).zip(b.slice(at_b, count)).for_each(|((o, a), b)| *o = f(*a, *b)),
+                    [1, 0] => {
+                        let b = b.read(at_b);
+                        out.iter_mut().zip(a.slice(at_a, count)).for_each(|(o, a)| *o = f(*a, b));
+                    }
+                    [0, 1] => {
+                        let a = a.read(at_a);
+                        out.iter_mut().zip(b.slice(at_b, count)).for_each(|(o, b)| *o = f(a, *b));
+                    }
+                    [along_a, along_b] => {
+                        for (i, out) in out.iter_mut().enumerate() {
+                            *out = f(a.read(at_a + i as isize * along_a), b.read(at_b + i as isize * along_b));
+                        }
+                    }
+                }
+            }
+            (at_a, at_b, at) = (at_a + steps[0], at_b + steps[1], at + steps[2]);
         }
     }
 }

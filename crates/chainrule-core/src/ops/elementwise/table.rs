@@ -96,24 +96,20 @@ fn c<R: Real>(x: f64) -> R {
     R::of(x)
 }
 
-/// The density of the normal distribution.
-#[inline(always)]
-fn density<R: Real>(x: R) -> R {
-    (x * x * c(-0.5)).exp() * c(0.398_942_280_401_432_7)
-}
-
-/// The normal distribution function.
-#[inline(always)]
-fn normal<R: Real>(x: R) -> R {
-    ((x * c(std::f64::consts::FRAC_1_SQRT_2)).erf() + R::one()) * c(0.5)
-}
-
-/// tanh(u), u' and u'' of GELU's tanh form, u = sqrt(2/pi) (x + 0.044715 x³).
+/// σ(2u), u' and u'' of GELU's tanh form, u = sqrt(2/pi) (x + 0.044715 x³): with them (1 + tanh u) / 2 = σ(2u).
 #[inline(always)]
 fn gelu_parts<R: Real>(x: R) -> (R, R, R) {
     let (k, a) = (c::<R>(0.797_884_560_802_865_4), c::<R>(0.044_715));
     let u = k * x * (a * x * x + R::one());
-    (u.tanh(), k * (a * c(3.0) * x * x + R::one()), k * a * c(6.0) * x)
+    ((u + u).sigmoid(), k * (a * c(3.0) * x * x + R::one()), k * a * c(6.0) * x)
+}
+
+/// tanh(ln(1 + exp(x))), which is a quotient of polynomials in exp(x); 1 long before exp overflows.
+#[inline(always)]
+fn tanh_softplus<R: Real>(x: R) -> R {
+    let e = Real::min(x, c(20.0)).exp();
+    let n = e * (e + c(2.0));
+    n / (n + c(2.0))
 }
 
 /// Towards 0, to an integer.
@@ -156,11 +152,12 @@ functions! {
     /// min(max(x, 0), 6)
     Relu6() "relu6" input: |x| Real::min(Real::max(x, R::zero()), c(6.0)), |x| choose(x > R::zero() && x < c(6.0), R::one(), R::zero()), |_x| R::zero();
     /// x Φ(x), Φ the normal distribution function (Hendrycks and Gimpel 2016)
-    Gelu() "gelu" input: |x| x * normal(x), |x| x.mul_add(density(x), normal(x)), |x| density(x) * (c::<R>(2.0) - x * x);
+    Gelu() "gelu" input: |x| x * x.gaussian().0, |x| { let (distribution, density) = x.gaussian(); x.mul_add(density, distribution) },
+        |x| x.gaussian().1 * (c::<R>(2.0) - x * x);
     /// GELU with Φ approximated by tanh
-    GeluTanh() "gelu_tanh" input: |x| { let (t, _, _) = gelu_parts(x); c::<R>(0.5) * x * (R::one() + t) },
-        |x| { let (t, d, _) = gelu_parts(x); c::<R>(0.5) * (R::one() + t + x * (R::one() - t * t) * d) },
-        |x| { let (t, d, e) = gelu_parts(x); (R::one() - t * t) * (d + c::<R>(0.5) * x * (e - c::<R>(2.0) * t * d * d)) };
+    GeluTanh() "gelu_tanh" input: |x| { let (s, _, _) = gelu_parts(x); x * s },
+        |x| { let (s, d, _) = gelu_parts(x); s + c::<R>(2.0) * x * (s * (R::one() - s)) * d },
+        |x| { let (s, d, e) = gelu_parts(x); c::<R>(4.0) * (s * (R::one() - s)) * (d + x * (c::<R>(0.5) * e - (s + s - R::one()) * d * d)) };
     /// x σ(x), also called swish (Elfwing et al. 2017)
     Silu() "silu" input: |x| x * x.sigmoid(), |x| { let s = x.sigmoid(); s * (R::one() + x * (R::one() - s)) },
         |x| { let s = x.sigmoid(); s * (R::one() - s) * (c::<R>(2.0) + x * (R::one() - c::<R>(2.0) * s)) };
@@ -175,8 +172,8 @@ functions! {
         |x| choose(x * beta > threshold, R::one(), (x * beta).sigmoid()),
         |x| { let s = (x * beta).sigmoid(); choose(x * beta > threshold, R::zero(), beta * s * (R::one() - s)) };
     /// x tanh(ln(1 + exp(x))) (Misra 2019)
-    Mish() "mish" input: |x| x * x.softplus().tanh(), |x| { let (t, s) = (x.softplus().tanh(), x.sigmoid()); t + x * s * (R::one() - t * t) },
-        |x| { let (t, s) = (x.softplus().tanh(), x.sigmoid()); s * (R::one() - t * t) * (c::<R>(2.0) + x * (R::one() - s - c::<R>(2.0) * t * s)) };
+    Mish() "mish" input: |x| x * tanh_softplus(x), |x| { let (t, s) = (tanh_softplus(x), x.sigmoid()); t + x * s * (R::one() - t * t) },
+        |x| { let (t, s) = (tanh_softplus(x), x.sigmoid()); s * (R::one() - t * t) * (c::<R>(2.0) + x * (R::one() - s - c::<R>(2.0) * t * s)) };
     /// x min(max(x + 3, 0), 6) / 6
     Hardswish() "hardswish" input: |x| x * Real::min(Real::max(x + c(3.0), R::zero()), c(6.0)) * c(1.0 / 6.0),
         |x| choose(x > c(3.0), R::one(), choose(x < c(-3.0), R::zero(), x * c(1.0 / 3.0) + c(0.5))),

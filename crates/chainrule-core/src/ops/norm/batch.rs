@@ -3,7 +3,7 @@
 //! Backward, with `z = (x - mean) rstd` and means over the channel: `dx = weight rstd (dy - mean(dy) - z mean(dy z))`, `dweight = sum dy z`, `dbias = sum dy`; with given statistics `dx = weight rstd dy`.
 
 use super::channels::{COLUMNS, Extents, Passes};
-use super::{Moments, expect_eps, parameter};
+use super::{Moments, Products, expect_eps, parameter};
 use crate::array::Array;
 use crate::dtype::Element;
 use crate::error::Result;
@@ -12,7 +12,7 @@ use crate::float::with_float;
 use crate::ops::{expect_shape, row, same_dtype};
 use crate::parallel::Target;
 use crate::shape::Shape;
-use crate::simd::{Real, Simd, Vector};
+use crate::simd::{Real, Simd};
 use std::ops::Range;
 
 /// What [`batch_norm`] computes.
@@ -222,20 +222,6 @@ struct Backward<'a, T, F> {
     /// Whether the statistics depend on x; else `dx = scale dy`.
     own_statistics: bool,
     finish: F,
-}
-
-/// dy and dy (x - mean)
-struct Products<'a, T>(&'a [T], &'a [T], T);
-impl<T: Float> row::Terms<T, 2> for Products<'_, T> {
-    #[inline(always)]
-    unsafe fn add<S: Simd>(&self, [sum, along]: [T::Vector<S>; 2], at: usize, count: usize) -> [T::Vector<S>; 2] {
-        // SAFETY: the caller's promise. Lanes beyond `count` are zero in dy, and so in the product.
-        unsafe {
-            let dy = row::load::<S, T>(self.0, at, count);
-            let distance = row::load::<S, T>(self.1, at, count).add(T::Vector::<S>::splat(-self.2));
-            [sum.add(dy), dy.mul_add(distance, along)]
-        }
-    }
 }
 
 impl<T: Float, F: Fn(usize, [f64; 2]) -> [T; 4] + Sync> Passes for Backward<'_, T, F> {

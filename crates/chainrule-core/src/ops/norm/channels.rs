@@ -73,25 +73,22 @@ impl Extents {
         } else if self.channels < MANY {
             self.walk_planes(passes);
         } else {
-            parallel::ranges(self.channels, parallel::GRAIN / (self.batch * self.inner), |start, end| {
-                P::Number::run(Channels { extents: self, passes, channels: start..end })
-            });
+            parallel::items(self.channels, self.batch * self.inner, |start, end| P::Number::run(Channels { extents: self, passes, channels: start..end }));
         }
     }
 
     /// Few channels: their planes are spread over threads, in both passes.
     fn walk_planes<P: Passes>(self, passes: &P) {
         let mut pieces = vec![P::Sums::default(); self.batch * self.channels];
-        let grain = parallel::GRAIN / self.inner;
         let target = Target::new(&mut pieces);
-        parallel::ranges(self.batch * self.channels, grain, |start, end| {
+        parallel::items(self.batch * self.channels, self.inner, |start, end| {
             // SAFETY: ranges do not overlap.
             let pieces = unsafe { target.slice(start, end) };
             P::Number::run(Planes { extents: self, passes, start, pieces })
         });
         let channel = |c: usize| pieces[c..].iter().step_by(self.channels).copied().reduce(P::merge).unwrap_or_default();
         let coefficients: Vec<_> = (0..self.channels).map(|c| passes.finish(c, channel(c))).collect();
-        parallel::ranges(self.batch * self.channels, grain, |start, end| {
+        parallel::items(self.batch * self.channels, self.inner, |start, end| {
             P::Number::run(WritePlanes { extents: self, passes, planes: start..end, coefficients: &coefficients })
         });
     }
@@ -102,7 +99,7 @@ impl Extents {
         let strips = self.channels.div_ceil(width);
         let mut pieces = vec![P::Sums::default(); blocks * self.channels];
         let target = Target::new(&mut pieces);
-        parallel::ranges(blocks * strips, parallel::GRAIN / (ROWS.min(self.batch) * COLUMNS), |start, end| {
+        parallel::items(blocks * strips, ROWS.min(self.batch) * COLUMNS, |start, end| {
             for task in start..end {
                 let (block, first) = (task / strips, task % strips * width);
                 let last = (first + width).min(self.channels);
@@ -118,9 +115,7 @@ impl Extents {
                 values[c * self.inner..(c + 1) * self.inner].fill(value);
             }
         }
-        parallel::ranges(self.batch, parallel::GRAIN / columns, |start, end| {
-            P::Number::run(WriteRows { columns, passes, rows: start..end, coefficients: &coefficients })
-        });
+        parallel::items(self.batch, columns, |start, end| P::Number::run(WriteRows { columns, passes, rows: start..end, coefficients: &coefficients }));
     }
 }
 

@@ -5,7 +5,7 @@
 //! What is summed of `dy` and of `dy (x - mean)` over a plane serves all three.
 
 use super::channels::Extents;
-use super::{Moments, expect_eps, parameter};
+use super::{Moments, Products, expect_eps, parameter};
 use crate::array::Array;
 use crate::dtype::Element;
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ use crate::float::with_float;
 use crate::ops::{expect_shape, row, same_dtype};
 use crate::parallel::{self, Target};
 use crate::shape::Shape;
-use crate::simd::{Kernel, Real, Simd, Vector};
+use crate::simd::{Kernel, Real, Simd};
 
 /// What [`group_norm`] computes.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ pub fn group_norm(x: &Array, groups: usize, weight: Option<&Array>, bias: Option
     with_float!(OP, x.dtype(), T => {
         let (x, weight, bias) = (x.slice::<T>(), weight.slice::<T>(), bias.slice::<T>());
         let [y, mean, rstd, variance] = [&mut out.y, &mut out.mean, &mut out.rstd, &mut out.variance].map(|a| Target::new(a.slice_mut::<T>()));
-        parallel::ranges(extents.rows(), extents.grain(), |start, end| {
+        parallel::items(extents.rows(), extents.size(), |start, end| {
             // SAFETY: ranges of rows do not overlap.
             let [mean, rstd, variance] = [mean, rstd, variance].map(|t| unsafe { t.slice(start, end) });
             // SAFETY: as above.
@@ -77,7 +77,7 @@ pub fn group_norm_backward(dy: &Array, x: &Array, mean: &Array, rstd: &Array, we
     with_float!(OP, x.dtype(), T => {
         let (dy, x, mean, rstd, weight) = (dy.slice::<T>(), x.slice::<T>(), mean.slice::<T>(), rstd.slice::<T>(), weight.slice::<T>());
         let (target, all) = (Target::new(dx.slice_mut::<T>()), Target::new(&mut shares));
-        parallel::ranges(extents.rows(), extents.grain(), |start, end| {
+        parallel::items(extents.rows(), extents.size(), |start, end| {
             let at = start * extents.size()..end * extents.size();
             // SAFETY: ranges of rows do not overlap.
             let (dx, shares) = unsafe { (target.slice(at.start, at.end), all.slice(start * extents.width, end * extents.width)) };
@@ -120,10 +120,6 @@ impl Groups {
     fn size(&self) -> usize {
         self.width * self.inner
     }
-    /// Rows that make a task.
-    fn grain(&self) -> usize {
-        (parallel::GRAIN / self.size().max(1)).max(1)
-    }
     /// The first channel of a row.
     fn channel(&self, row: usize) -> usize {
         row % self.groups * self.width
@@ -164,20 +160,6 @@ impl<T: Float> Kernel for Forward<'_, T> {
                     *y = (real(*x) - mean).mul_add(scale, shift).number();
                 }
             }
-        }
-    }
-}
-
-/// dy, and dy (x - mean)
-struct Products<'a, T>(&'a [T], &'a [T], T);
-impl<T: Float> row::Terms<T, 2> for Products<'_, T> {
-    #[inline(always)]
-    unsafe fn add<S: Simd>(&self, [sum, along]: [T::Vector<S>; 2], at: usize, count: usize) -> [T::Vector<S>; 2] {
-        // SAFETY: the caller's promise. Lanes beyond `count` are zero in dy, and so in the products.
-        unsafe {
-            let dy = row::load::<S, T>(self.0, at, count);
-            let distance = row::load::<S, T>(self.1, at, count).add(T::Vector::<S>::splat(-self.2));
-            [sum.add(dy), dy.mul_add(distance, along)]
         }
     }
 }

@@ -72,7 +72,7 @@ fn forward(op: &'static str, centre: Centre, x: &Array, normalized: usize, weigh
     with_float!(op, x.dtype(), T => {
         let (x, weight, bias) = (x.slice::<T>(), weight.slice::<T>(), bias.slice::<T>());
         let [y, mean, rstd] = [&mut out.y, &mut out.mean, &mut out.rstd].map(|a| Target::new(a.slice_mut::<T>()));
-        parallel::ranges(rows, grain(size), |start, end| {
+        parallel::items(rows, size, |start, end| {
             // SAFETY: ranges of rows do not overlap.
             let (y, mean, rstd) = unsafe { (y.slice(start * size, end * size), mean.slice(start, end), rstd.slice(start, end)) };
             T::run(Forward { centre, x: &x[start * size..end * size], weight, bias, eps, y, mean, rstd })
@@ -95,19 +95,19 @@ pub fn layer_norm_backward(dy: &Array, x: &Array, mean: &Array, rstd: &Array, we
 /// # Errors
 /// As for [`layer_norm_backward`].
 pub fn rms_norm_backward(dy: &Array, x: &Array, rstd: &Array, weight: Option<&Array>) -> Result<(Array, Array)> {
-    let zeros = Array::zeros(rstd.dims(), rstd.dtype())?;
-    let (dx, dweight, _) = backward("rms_norm_backward", Centre::Zero, dy, x, &zeros, rstd, weight)?;
+    let (dx, dweight, _) = backward("rms_norm_backward", Centre::Zero, dy, x, rstd, rstd, weight)?;
     Ok((dx, dweight))
 }
 
+/// About 0, the mean is not looked at, and there is no gradient of a bias.
 fn backward(op: &'static str, centre: Centre, dy: &Array, x: &Array, mean: &Array, rstd: &Array, weight: Option<&Array>) -> Result<(Array, Array, Array)> {
     same_dtype(op, x, dy)?;
     expect_shape(op, "the gradient", dy, x.dims())?;
     let rows = mean.count();
     let extents = match weight {
-        Some(weight) => weight.dims().to_vec(),
-        None if rows == 0 => vec![x.dims().iter().rev().take_while(|d| **d > 0).product()],
-        None => vec![x.count() / rows],
+        Some(weight) => *weight.shape(),
+        None if rows == 0 => Shape::trusted(&[x.dims().iter().rev().take_while(|d| **d > 0).product()]),
+        None => Shape::trusted(&[x.count() / rows]),
     };
     let size: usize = extents.iter().product();
     if rows * size != x.count() {
@@ -116,41 +116,37 @@ fn backward(op: &'static str, centre: Centre, dy: &Array, x: &Array, mean: &Arra
     let (mean, rstd) = (parameter(op, "the mean", Some(mean), 0.0, x, &[rows])?, parameter(op, "rstd", Some(rstd), 0.0, x, &[rows])?);
     let weight = parameter(op, "the weight", weight, 1.0, x, &extents)?;
     let (dy, x) = (dy.contiguous()?, x.contiguous()?);
-    let parameters = || Array::stale(Shape::new(&extents)?, x.dtype());
-    let (mut dx, mut dweight, mut dbias) = (Array::stale(*x.shape(), x.dtype())?, parameters()?, parameters()?);
+    let kinds = if centre == Centre::Mean { 2 } else { 1 };
+    let (mut dx, mut dweight) = (Array::stale(*x.shape(), x.dtype())?, Array::stale(extents, x.dtype())?);
+    let mut dbias = Array::stale(if kinds == 2 { extents } else { Shape::trusted(&[0]) }, x.dtype())?;
     // Each block of rows sums its share of the parameters' gradients; the shares are added in order.
-    let (height, wide) = (grain(size).clamp(4, 64), size.max(1));
-    let mut shares = Array::stale(Shape::new(&[rows.div_ceil(height), 2, size])?, x.dtype())?;
+    let height = rows.div_ceil(BLOCKS).clamp((parallel::GRAIN / size.max(1)).clamp(4, 64), HIGHEST);
+    let blocks = rows.div_ceil(height);
+    let mut shares = Array::stale(Shape::new(&[blocks, kinds, size])?, x.dtype())?;
     with_float!(op, x.dtype(), T => {
         let (dy, x, mean, rstd, weight) = (dy.slice::<T>(), x.slice::<T>(), mean.slice::<T>(), rstd.slice::<T>(), weight.slice::<T>());
         let (target, all) = (Target::new(dx.slice_mut::<T>()), Target::new(shares.slice_mut::<T>()));
-        parallel::ranges(rows.div_ceil(height), (parallel::GRAIN / (height * wide)).max(1), |start, end| {
+        parallel::items(blocks, height * size, |start, end| {
             for block in start..end {
                 let rows = block * height..((block + 1) * height).min(rows);
                 let at = rows.start * size..rows.end * size;
                 // SAFETY: blocks do not overlap.
-                let (dx, shares) = unsafe { (target.slice(at.start, at.end), all.slice(block * 2 * size, (block + 1) * 2 * size)) };
+                let (dx, shares) = unsafe { (target.slice(at.start, at.end), all.slice(block * kinds * size, (block + 1) * kinds * size)) };
                 let (dweight, dbias) = shares.split_at_mut(size);
                 T::run(Backward { centre, dy: &dy[at.clone()], x: &x[at], mean: &mean[rows.clone()], rstd: &rstd[rows], weight, dx, dweight, dbias });
             }
         });
         let shares = shares.slice::<T>();
-        for (kind, out) in [&mut dweight, &mut dbias].into_iter().enumerate() {
-            let out = Target::new(out.slice_mut::<T>());
-            parallel::ranges(size, 256, |start, end| {
-                // SAFETY: ranges do not overlap.
-                let out = unsafe { out.slice(start, end) };
-                T::run(Total { shares, offset: kind * size + start, step: 2 * wide, out });
-            });
+        for (kind, out) in [&mut dweight, &mut dbias].into_iter().enumerate().take(kinds) {
+            T::run(Total { shares, offset: kind * size, step: kinds * size.max(1), out: out.slice_mut() });
         }
         Ok((dx, dweight, dbias))
     })
 }
 
-/// Rows that make a task.
-fn grain(size: usize) -> usize {
-    (parallel::GRAIN / size.max(1)).max(1)
-}
+/// Blocks of rows that long inputs fall into, and the most rows of a block, which are added in the element type.
+const BLOCKS: usize = 32;
+const HIGHEST: usize = 256;
 
 struct Forward<'a, T> {
     centre: Centre,
@@ -191,8 +187,8 @@ impl<T: Float> Kernel for Forward<'_, T> {
 }
 
 /// g = dy weight, and g (x - mean)
-struct Products<'a, T>(&'a [T], &'a [T], &'a [T], T);
-impl<T: Float> row::Terms<T, 2> for Products<'_, T> {
+struct Weighted<'a, T>(&'a [T], &'a [T], &'a [T], T);
+impl<T: Float> row::Terms<T, 2> for Weighted<'_, T> {
     #[inline(always)]
     unsafe fn add<S: Simd>(&self, [sum, along]: [T::Vector<S>; 2], at: usize, count: usize) -> [T::Vector<S>; 2] {
         // SAFETY: the caller's promise. Lanes beyond `count` are zero in dy, and so in the products.
@@ -220,25 +216,33 @@ impl<T: Float> Kernel for Backward<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let real = T::Real::<S>::wrap;
         let size = self.weight.len();
         self.dweight.fill(T::zero());
         self.dbias.fill(T::zero());
         for (i, (mean, rstd)) in self.mean.iter().zip(self.rstd).enumerate() {
+            let about_mean = self.centre == Centre::Mean;
+            let mean = if about_mean { *mean } else { T::zero() };
             let at = i * size..(i + 1) * size;
             let (dy, x, dx) = (&self.dy[at.clone()], &self.x[at.clone()], &mut self.dx[at]);
-            // SAFETY: the kernel runs inside `simd::run`; the three rows have one length.
-            let [sum, along] = unsafe { row::fold::<S, T, 2>(size, Products(dy, x, self.weight, *mean)) };
-            let scale = (*rstd).to_f64();
-            let sum = if self.centre == Centre::Mean { sum } else { 0.0 };
-            let (even, along) = (real(T::from_f64(sum / size as f64)), real(T::from_f64(along * scale * scale / size as f64)));
-            let (mean, rstd) = (real(*mean), real(*rstd));
-            for (((dx, dy), x), weight) in dx.iter_mut().zip(dy).zip(x).zip(self.weight) {
-                *dx = ((mean - real(*x)).mul_add(along, real(*dy).mul_add(real(*weight), -even)) * rstd).number();
-            }
-            for (((dweight, dbias), dy), x) in self.dweight.iter_mut().zip(&mut *self.dbias).zip(dy).zip(x) {
-                *dweight = real(*dy).mul_add((real(*x) - mean) * rstd, real(*dweight)).number();
-                *dbias = *dbias + *dy;
+            // SAFETY: the kernel runs inside `simd::run`; the rows have one length.
+            unsafe {
+                let [sum, along] = row::fold::<S, T, 2>(size, Weighted(dy, x, self.weight, mean));
+                let scale = (*rstd).to_f64();
+                let sum = if about_mean { sum } else { 0.0 };
+                let splat = |value: f64| T::Vector::<S>::splat(T::from_f64(value));
+                let (even, along) = (splat(-sum / size as f64), splat(-along * scale * scale / size as f64));
+                let (mean, rstd) = (T::Vector::<S>::splat(-mean), T::Vector::<S>::splat(*rstd));
+                for at in (0..size).step_by(T::Vector::<S>::LANES) {
+                    let count = T::Vector::<S>::LANES.min(size - at);
+                    let load = |x: &[T]| row::load::<S, T>(x, at, count);
+                    let (dy, apart) = (load(dy), load(x).add(mean));
+                    let slope = apart.mul_add(along, dy.mul_add(load(self.weight), even)).mul(rstd);
+                    row::store::<S, T>(slope, dx, at, count);
+                    row::store::<S, T>(dy.mul_add(apart.mul(rstd), load(self.dweight)), self.dweight, at, count);
+                    if about_mean {
+                        row::store::<S, T>(dy.add(load(self.dbias)), self.dbias, at, count);
+                    }
+                }
             }
         }
     }
@@ -256,10 +260,16 @@ impl<T: Float> Kernel for Total<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let mut totals = vec![0f64; self.out.len()];
-        for share in self.shares.chunks_exact(self.step) {
-            totals.iter_mut().zip(&share[self.offset..]).for_each(|(total, share)| *total += (*share).to_f64());
+        for (strip, out) in self.out.chunks_mut(STRIP).enumerate() {
+            let mut totals = [0f64; STRIP];
+            for share in self.shares.chunks_exact(self.step) {
+                let share = &share[self.offset + strip * STRIP..][..out.len()];
+                totals.iter_mut().zip(share).for_each(|(total, share)| *total += (*share).to_f64());
+            }
+            out.iter_mut().zip(totals).for_each(|(out, total)| *out = T::from_f64(total));
         }
-        self.out.iter_mut().zip(totals).for_each(|(out, total)| *out = T::from_f64(total));
     }
 }
+
+/// Columns that are added up side by side.
+const STRIP: usize = 64;

@@ -18,7 +18,7 @@ use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::ops::{expect_shape, row, same_dtype};
-use crate::simd::Simd;
+use crate::simd::{Simd, Vector};
 
 /// Count, mean and the sum of squared distances from the mean.
 #[derive(Clone, Copy, Default)]
@@ -69,6 +69,20 @@ impl Moments {
     /// The biased variance; 0 of no numbers.
     fn variance(self) -> f64 {
         if self.count == 0.0 { 0.0 } else { self.squares / self.count }
+    }
+}
+
+/// The terms dy and dy (x - mean) of a row.
+struct Products<'a, T>(&'a [T], &'a [T], T);
+impl<T: Float> row::Terms<T, 2> for Products<'_, T> {
+    #[inline(always)]
+    unsafe fn add<S: Simd>(&self, [sum, along]: [T::Vector<S>; 2], at: usize, count: usize) -> [T::Vector<S>; 2] {
+        // SAFETY: the caller's promise. Lanes beyond `count` are zero in dy, and so in the product.
+        unsafe {
+            let dy = row::load::<S, T>(self.0, at, count);
+            let distance = row::load::<S, T>(self.1, at, count).add(T::Vector::<S>::splat(-self.2));
+            [sum.add(dy), dy.mul_add(distance, along)]
+        }
     }
 }
 

@@ -32,7 +32,7 @@ fn extreme<T: Element>(op: &'static str, x: &Array, axis: isize, keep: bool, bet
     let x = x.contiguous()?;
     let inner: usize = x.dims()[at + 1..].iter().product();
     let (numbers, to_value, to_place) = (x.slice::<T>(), Target::new(values.slice_mut::<T>()), Target::new(places.slice_mut::<i64>()));
-    parallel::ranges(shape.count(), (parallel::GRAIN / extent).max(1), |start, end| {
+    parallel::items(shape.count(), extent, |start, end| {
         for i in start..end {
             let first = i / inner * extent * inner + i % inner;
             let (mut best, mut place) = (numbers[first], 0);

@@ -124,7 +124,7 @@ fn sum_rows<T: Float>(x: &[T], length: usize, out: &mut [T]) -> Result<()> {
     }
     if length <= ROW_TASK {
         let (rows, target) = (out.len(), Target::new(out));
-        parallel::ranges(rows, (parallel::GRAIN / length).max(1), |start, end| {
+        parallel::items(rows, length, |start, end| {
             // SAFETY: ranges do not overlap.
             for (sum, row) in unsafe { target.slice(start, end) }.iter_mut().zip(x[start * length..end * length].chunks(length)) {
                 *sum = T::run(Tree(row));
@@ -195,7 +195,7 @@ fn sum_columns<T: Float>(x: &[T], reduced: usize, inner: usize, out: &mut [T]) -
     let outer = out.len() / inner;
     if parts <= 1 {
         let target = Target::new(out);
-        parallel::ranges(outer, (parallel::GRAIN / (reduced.max(1) * inner)).max(1), |start, end| {
+        parallel::items(outer, reduced * inner, |start, end| {
             for o in start..end {
                 // SAFETY: an outer index a part of the output.
                 T::run(SumRows(&x[o * reduced * inner..(o + 1) * reduced * inner], unsafe { target.slice(o * inner, (o + 1) * inner) }));
