@@ -90,8 +90,8 @@ fn forward_backward(
     watched: &mut Vec<Tensor>,
     show: Show,
 ) -> Result<()> {
+    watched.clear(); // before the new tape, which takes over the old one's memory
     let tape = Tape::training(rng);
-    watched.clear();
     watched.extend(inputs.iter().map(|x| tape.watch(x)));
     let y = op(watched)?;
     show(y.array());

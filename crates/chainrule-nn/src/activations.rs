@@ -69,6 +69,11 @@ impl Looking {
     }
 }
 
+/// Whether somebody looks.
+pub(crate) fn is_observed() -> bool {
+    LOOKING.with_borrow(|looking| looking.is_some())
+}
+
 /// Shows a layer's output to whoever looks ([`activations`], [`gradient_hook`]), and returns it. The library's layers do so; a layer of one's own may.
 pub fn observed<M: ?Sized>(layer: &M, output: Tensor) -> Tensor {
     LOOKING.with_borrow_mut(|looking| match looking {

@@ -1,7 +1,7 @@
 //! [`Adapter`]: what changes a layer's result without touching its weight: LoRA and its kin.
 
 use crate::{Module, Param};
-use chainrule_autograd::{self as options, Array, Error, Result, Tensor};
+use chainrule_autograd::{self as options, Activation, Array, Error, Result, Tensor};
 use std::any::Any;
 
 /// A small module in the slot of a layer, trained in place of the layer's own parameters.
@@ -119,8 +119,16 @@ impl Operation {
     /// # Errors
     /// Shapes that do not fit; a bias where the operation has none.
     pub fn apply(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor> {
+        self.apply_activated(x, weight, bias, Activation::None)
+    }
+
+    /// Computes, and then the activation; in one pass where there is such an operation.
+    ///
+    /// # Errors
+    /// As for [`apply`](Operation::apply).
+    pub fn apply_activated(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
         match self {
-            Operation::Linear => x.linear(weight, bias),
+            Operation::Linear => return x.linear_activated(weight, bias, activation),
             Operation::Conv1d(window) => x.conv1d(weight, bias, window),
             Operation::Conv2d(window) => x.conv2d(weight, bias, window),
             Operation::Conv3d(window) => x.conv3d(weight, bias, window),
@@ -131,7 +139,8 @@ impl Operation {
                 None => weight.embedding(x, *padding),
                 Some(_) => Err(Error::value("embedding", "got a bias, which an embedding has not")),
             },
-        }
+        }?
+        .activated(activation)
     }
 }
 
@@ -152,8 +161,16 @@ impl Site<'_> {
     /// # Errors
     /// An input that does not fit.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.forward_activated(x, Activation::None)
+    }
+
+    /// The same, and then the activation.
+    ///
+    /// # Errors
+    /// An input that does not fit.
+    pub fn forward_activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
         let (weight, bias) = (self.weight.on(x)?, self.bias.map(|b| b.on(x)).transpose()?);
-        self.weight.at(self.operation.apply(x, &weight, bias.as_ref()))
+        self.weight.at(self.operation.apply_activated(x, &weight, bias.as_ref(), activation))
     }
 
     /// The same, before the bias is added.
@@ -208,10 +225,17 @@ macro_rules! adapted {
 
         impl crate::Layer for $layer {
             fn forward(&$self, x: &chainrule_autograd::Tensor) -> chainrule_autograd::Result<chainrule_autograd::Tensor> {
+                $self.forward_activated(x, chainrule_autograd::Activation::None)
+            }
+            fn forward_activated(
+                &$self,
+                x: &chainrule_autograd::Tensor,
+                activation: chainrule_autograd::Activation,
+            ) -> chainrule_autograd::Result<chainrule_autograd::Tensor> {
                 $(let x = &$self.$input(x)?;)?
                 let y = match &$self.adapter {
-                    Some(adapter) => adapter.adapt(x, &$self.site())?,
-                    None => $self.site().forward(x)?,
+                    Some(adapter) => adapter.adapt(x, &$self.site())?.activated(activation)?,
+                    None => $self.site().forward_activated(x, activation)?,
                 };
                 Ok(crate::observed($self, y))
             }

@@ -1,7 +1,7 @@
 //! [`Layer`]: a module with one input and one output.
 
 use crate::{Error, Module, locate};
-use chainrule_autograd::{Result, Tensor};
+use chainrule_autograd::{Activation, Result, Tensor};
 use std::any::Any;
 
 /// A module that makes one tensor of another.
@@ -32,6 +32,19 @@ pub trait Layer: Module + Send + Sync {
     /// # Errors
     /// An input that does not fit.
     fn forward(&self, x: &Tensor) -> Result<Tensor>;
+
+    /// `forward`, and then the activation; in one pass, where the layer ends in a product.
+    ///
+    /// # Errors
+    /// As for [`forward`](Layer::forward).
+    fn forward_activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        self.forward(x)?.activated(activation)
+    }
+
+    /// What the layer is, if it is an activation in which the layer before it may end. Only for layers that compute nothing else.
+    fn as_activation(&self) -> Option<Activation> {
+        None
+    }
 
     /// `forward`, whose errors name the path of the layer in which they arose. Call it at the root of a model.
     ///
@@ -69,5 +82,11 @@ impl Clone for BoxedLayer {
 impl<L: Layer + ?Sized> Layer for Box<L> {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         (**self).forward(x)
+    }
+    fn forward_activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        (**self).forward_activated(x, activation)
+    }
+    fn as_activation(&self) -> Option<Activation> {
+        (**self).as_activation()
     }
 }

@@ -113,6 +113,24 @@ impl Tensor {
         }
     }
 
+    /// The activation of every element, for products that end in one: [`relu`](Tensor::relu), [`leaky_relu`](Tensor::leaky_relu) or nothing.
+    /// ```
+    /// # use chainrule_autograd::{Activation, Tensor};
+    /// let x = Tensor::from_slice(&[-2f32, 3.0], &[2])?;
+    /// assert_eq!(x.clone().activated(Activation::LeakyRelu(0.5))?.to_vec::<f32>()?, [-1.0, 3.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// An integer type; no memory.
+    pub fn activated(self, activation: Activation) -> Result<Tensor> {
+        match activation {
+            Activation::None => Ok(self),
+            Activation::Relu => self.relu(),
+            Activation::LeakyRelu(negative_slope) => self.leaky_relu(negative_slope),
+        }
+    }
+
     /// The outer product of two vectors: `[M], [N] -> [M, N]` (PyTorch's `outer`).
     /// ```
     /// # use chainrule_autograd::Tensor;

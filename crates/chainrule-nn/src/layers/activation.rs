@@ -1,11 +1,11 @@
 //! Activations as layers.
 
 use crate::{Layer, Module, observed};
-use chainrule_autograd::{Result, Tensor};
+use chainrule_autograd::{Activation, Result, Tensor};
 
 /// Documentation and `forward` of an activation: its name, its settings, the method, formula, PyTorch's name.
 macro_rules! layer {
-    ($layer:ident { $($setting:ident: $type:ty = $default:literal),* } $new:literal $method:ident $formula:literal $torch:literal $item:item) => {
+    ($layer:ident { $($setting:ident: $type:ty = $default:literal),* } $new:literal $method:ident $formula:literal $torch:literal $item:item $($fused:expr)?) => {
         #[doc = concat!($formula, ": `[..] -> [..]` (PyTorch's `", $torch, "`).")]
         #[doc = "```"]
         #[doc = "# use chainrule_autograd::{DType, Tensor};"]
@@ -22,23 +22,27 @@ macro_rules! layer {
             fn forward(&self, x: &Tensor) -> Result<Tensor> {
                 Ok(observed(self, x.$method($(self.$setting),*)?))
             }
+            $(fn as_activation(&self) -> Option<Activation> {
+                let fused: fn(&Self) -> Activation = $fused;
+                Some(fused(self))
+            })?
         }
     };
 }
 
-/// An activation without settings a line.
+/// An activation without settings a line; behind the arrow, what a product before it may end in.
 macro_rules! plain {
-    ($($layer:ident $method:ident, $formula:literal, $torch:literal;)*) => { $(
-        layer!($layer {} "" $method $formula $torch #[derive(Default, Eq)] pub struct $layer;);
+    ($($layer:ident $method:ident, $formula:literal, $torch:literal $(=> $fused:expr)?;)*) => { $(
+        layer!($layer {} "" $method $formula $torch #[derive(Default, Eq)] pub struct $layer; $($fused)?);
     )* };
 }
 
 /// An activation with settings a line: PyTorch's defaults, and what they mean.
 macro_rules! with_settings {
-    ($($layer:ident { $($setting:ident: $type:ty = $default:literal, $meaning:literal;)+ } $method:ident, $formula:literal, $torch:literal;)*) => { $(
+    ($($layer:ident { $($setting:ident: $type:ty = $default:literal, $meaning:literal;)+ } $method:ident, $formula:literal, $torch:literal $(=> $fused:expr)?;)*) => { $(
         layer!($layer { $($setting: $type = $default),+ } "::default()" $method $formula $torch pub struct $layer {
             $(#[doc = $meaning] pub $setting: $type,)+
-        });
+        } $($fused)?);
 
         impl $layer {
             /// With these settings; the default has PyTorch's.
@@ -55,7 +59,7 @@ macro_rules! with_settings {
 }
 
 plain! {
-    Relu relu, "max(x, 0)", "ReLU";
+    Relu relu, "max(x, 0)", "ReLU" => |_| Activation::Relu;
     Relu6 relu6, "min(max(x, 0), 6)", "ReLU6";
     Selu selu, "ELU scaled so that activations normalise themselves", "SELU";
     Gelu gelu, "x Φ(x), Φ the normal distribution function", "GELU";
@@ -72,7 +76,7 @@ plain! {
 }
 
 with_settings! {
-    LeakyRelu { negative_slope: f64 = 0.01, "The slope below 0."; } leaky_relu, "x above 0, `negative_slope` x below", "LeakyReLU";
+    LeakyRelu { negative_slope: f64 = 0.01, "The slope below 0."; } leaky_relu, "x above 0, `negative_slope` x below", "LeakyReLU" => |layer| Activation::LeakyRelu(layer.negative_slope);
     Elu { alpha: f64 = 1.0, "The limit far below 0, negated."; } elu, "x above 0, `alpha` (exp(x) - 1) below", "ELU";
     Softplus { beta: f64 = 1.0, "How sharp the bend is."; threshold: f64 = 20.0, "Where `beta` x is above it, x itself is given."; } softplus, "ln(1 + exp(`beta` x)) / `beta`", "Softplus";
     Hardtanh { min: f64 = -1.0, "The lower bound."; max: f64 = 1.0, "The upper bound."; } clamp, "min(max(x, `min`), `max`)", "Hardtanh";

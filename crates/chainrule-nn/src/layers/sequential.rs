@@ -1,10 +1,11 @@
 //! Layers one after the other (PyTorch's `Sequential`).
 
+use crate::activations::is_observed;
 use crate::{AnyLayer, BoxedLayer, Layer, Module, observed};
 use chainrule_autograd::{Result, Tensor};
 use std::ops::{Index, IndexMut};
 
-/// Each layer gets what the one before gives. Paths are `0.weight`, `1.weight`, …
+/// Each layer gets what the one before gives. A ReLU or leaky ReLU behind a linear layer or convolution is computed with it, in one pass. Paths are `0.weight`, `1.weight`, …
 /// ```
 /// # use chainrule_autograd::{DType, Rng, Tensor};
 /// # use chainrule_nn::{Layer, Linear, Relu, Sequential};
@@ -38,8 +39,13 @@ impl Sequential {
 impl Layer for Sequential {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let mut x = x.clone();
-        for layer in &self.layers {
-            x = layer.forward(&x)?;
+        let mut layers = self.layers.iter().peekable();
+        while let Some(layer) = layers.next() {
+            // Who looks at layers sees each of them.
+            x = match layers.next_if(|next| next.as_activation().is_some() && !is_observed()).and_then(|next| next.as_activation()) {
+                Some(activation) => layer.forward_activated(&x, activation)?,
+                None => layer.forward(&x)?,
+            };
         }
         Ok(observed(self, x))
     }
