@@ -4,11 +4,13 @@
 
 use crate::rules::binary::keep_partners;
 use crate::rules::precision::product;
-use crate::{Pass, Result, Tensor};
+use crate::rules::unary::{by_output, by_sign};
+use crate::{Activation, Keep, Pass, Result, Tensor};
 use chainrule_core::ops::convolution::{self, Convolution, TransposedConvolution};
+use chainrule_core::ops::elementwise::Unary;
 
 macro_rules! convolutions {
-    ($($method:ident, $options:ident, $x:literal, $w:literal, $y:literal, $one:literal, $example:literal;)*) => {
+    ($($method:ident, $activated:ident, $options:ident, $x:literal, $w:literal, $y:literal, $one:literal, $example:literal;)*) => {
         impl Tensor { $(
             #[doc = concat!("`x ", $x, "`, weight `", $w, "`, bias `[OC]` -> `", $y, "`, each extent `(size + 2 padding - dilation (kernel - 1) - 1) / stride + 1`; a single `", $one, "` is taken too (PyTorch's `", stringify!($method), "`).")]
             #[doc = "```"]
@@ -20,18 +22,29 @@ macro_rules! convolutions {
             /// # Errors
             /// Sizes that do not fit; different element types, or other ones than f32 and f64.
             pub fn $method(&self, weight: &Tensor, bias: Option<&Tensor>, window: &convolution::$options) -> Result<Tensor> {
-                narrowed([self, weight], bias, |x, weight, bias| convolve(stringify!($method), x, weight, bias, window))
+                self.$activated(weight, bias, Activation::None, window)
+            }
+
+            #[doc = concat!("[`", stringify!($method), "`](Tensor::", stringify!($method), ") and what follows it in one pass over the result: `f(conv(x, w) + b)`. The gradient needs no more of the result than its sign.")]
+            ///
+            /// # Errors
+            #[doc = concat!("As for [`", stringify!($method), "`](Tensor::", stringify!($method), ").")]
+            pub fn $activated(&self, weight: &Tensor, bias: Option<&Tensor>, activation: Activation, window: &convolution::$options) -> Result<Tensor> {
+                match by_sign(activation) {
+                    Ok(unary) => narrowed([self, weight], bias, |x, weight, bias| convolve(stringify!($method), x, weight, bias, (activation, unary), window)),
+                    Err(slope) => self.$method(weight, bias, window)?.leaky_relu(slope),
+                }
             }
         )* }
     };
 }
 
 convolutions! {
-    conv1d, Conv1d, "[N, IC, L]", "[OC, IC/groups, K]", "[N, OC, OL]", "[IC, L]",
+    conv1d, conv1d_activated, Conv1d, "[N, IC, L]", "[OC, IC/groups, K]", "[N, OC, OL]", "[IC, L]",
         "let (x, w) = (Tensor::ones(&[1, 3, 8], DType::F32)?, Tensor::ones(&[2, 3, 3], DType::F32)?);\nassert_eq!(x.conv1d(&w, None, &Conv1d { stride: [2], ..Conv1d::default() })?.dims(), [1, 2, 3]);";
-    conv2d, Conv2d, "[N, IC, H, W]", "[OC, IC/groups, KH, KW]", "[N, OC, OH, OW]", "[IC, H, W]",
+    conv2d, conv2d_activated, Conv2d, "[N, IC, H, W]", "[OC, IC/groups, KH, KW]", "[N, OC, OH, OW]", "[IC, H, W]",
         "let (x, w) = (Tensor::ones(&[1, 1, 4, 4], DType::F32)?, Tensor::ones(&[2, 1, 3, 3], DType::F32)?);\nassert_eq!(x.conv2d(&w, None, &Conv2d { padding: [1, 1], ..Conv2d::default() })?.dims(), [1, 2, 4, 4]);";
-    conv3d, Conv3d, "[N, IC, D, H, W]", "[OC, IC/groups, KD, KH, KW]", "[N, OC, OD, OH, OW]", "[IC, D, H, W]",
+    conv3d, conv3d_activated, Conv3d, "[N, IC, D, H, W]", "[OC, IC/groups, KD, KH, KW]", "[N, OC, OD, OH, OW]", "[IC, D, H, W]",
         "let (x, w) = (Tensor::ones(&[1, 1, 4, 4, 4], DType::F32)?, Tensor::ones(&[2, 1, 3, 3, 1], DType::F32)?);\nassert_eq!(x.conv3d(&w, None, &Conv3d::default())?.dims(), [1, 2, 2, 2, 4]);";
 }
 
@@ -71,20 +84,31 @@ fn narrowed([x, weight]: [&Tensor; 2], bias: Option<&Tensor>, f: impl FnOnce(&Te
     }
 }
 
-fn convolve<const N: usize>(name: &'static str, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, window: &Convolution<N>) -> Result<Tensor> {
-    let y = convolution::convolution(&x.array, &weight.array, bias.map(|b| &b.array), window)?;
-    let (keep, window) = (keep_partners(x, weight), *window);
-    let gradients = move |pass: &Pass| -> Result<[Option<Tensor>; 2]> {
+/// With an activation, and the operation that it is.
+fn convolve<const N: usize>(
+    name: &'static str,
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    (activation, unary): (Activation, Option<Unary>),
+    window: &Convolution<N>,
+) -> Result<Tensor> {
+    let y = convolution::convolution(&x.array, &weight.array, bias.map(|b| &b.array), activation, window)?;
+    let (keep, window) = (keep_partners(x, weight).and(Keep::OUTPUT.when(unary.is_some())), *window);
+    // The gradient of the sum.
+    let by_sum = move |pass: &Pass| unary.map_or_else(|| Ok(pass.grad().clone()), |unary| by_output(unary, pass));
+    let gradients = move |pass: &Pass, grad: &Tensor| -> Result<[Option<Tensor>; 2]> {
         Ok([
-            pass.when(0, || input_gradient(pass.grad(), &pass.input(1)?, pass.input_dims(0), &window))?,
-            pass.when(1, || weight_gradient(&pass.input(0)?, pass.grad(), pass.input_dims(1), &window))?,
+            pass.when(0, || input_gradient(grad, &pass.input(1)?, pass.input_dims(0), &window))?,
+            pass.when(1, || weight_gradient(&pass.input(0)?, grad, pass.input_dims(1), &window))?,
         ])
     };
     match bias {
-        None => Tensor::record(name, [x, weight], keep, y, gradients),
+        None => Tensor::record(name, [x, weight], keep, y, move |pass| gradients(pass, &by_sum(pass)?)),
         Some(bias) => Tensor::record(name, [x, weight, bias], keep, y, move |pass| {
-            let [x, weight] = gradients(pass)?;
-            Ok([x, weight, pass.when(2, || bias_gradient::<N>(pass))?])
+            let grad = by_sum(pass)?;
+            let [x, weight] = gradients(pass, &grad)?;
+            Ok([x, weight, pass.when(2, || bias_gradient::<N>(pass, &grad))?])
         }),
     }
 }
@@ -104,7 +128,7 @@ fn transpose<const N: usize>(name: &'static str, x: &Tensor, weight: &Tensor, bi
         None => Tensor::record(name, [x, weight], keep, y, move |pass| transposed_gradients(pass, &window)),
         Some(bias) => Tensor::record(name, [x, weight, bias], keep, y, move |pass| {
             let [x, weight] = transposed_gradients(pass, &window)?;
-            Ok([x, weight, pass.when(2, || bias_gradient::<N>(pass))?])
+            Ok([x, weight, pass.when(2, || bias_gradient::<N>(pass, pass.grad()))?])
         }),
     }
 }
@@ -112,7 +136,7 @@ fn transpose<const N: usize>(name: &'static str, x: &Tensor, weight: &Tensor, bi
 /// Of `y = Σ w · x` spread over the input of `window`, by x and w.
 fn transposed_gradients<const N: usize>(pass: &Pass, window: &Convolution<N>) -> Result<[Option<Tensor>; 2]> {
     Ok([
-        pass.when(0, || convolve("convolution", pass.grad(), &pass.input(1)?, None, window))?,
+        pass.when(0, || convolve("convolution", pass.grad(), &pass.input(1)?, None, (Activation::None, None), window))?,
         pass.when(1, || weight_gradient(pass.grad(), &pass.input(0)?, pass.input_dims(1), window))?,
     ])
 }
@@ -131,17 +155,17 @@ fn weight_gradient<const N: usize>(x: &Tensor, grad: &Tensor, weight: &[usize], 
     Tensor::record("convolution_weight_gradient", [x, grad], keep_partners(x, grad), y, move |pass| {
         Ok([
             pass.when(0, || input_gradient(&pass.input(1)?, pass.grad(), pass.input_dims(0), &window))?,
-            pass.when(1, || convolve("convolution", &pass.input(0)?, pass.grad(), None, &window))?,
+            pass.when(1, || convolve("convolution", &pass.input(0)?, pass.grad(), None, (Activation::None, None), &window))?,
         ])
     })
 }
 
 /// The sum over all dimensions but that of the channels.
-fn bias_gradient<const N: usize>(pass: &Pass) -> Result<Tensor> {
+fn bias_gradient<const N: usize>(pass: &Pass, grad: &Tensor) -> Result<Tensor> {
     if !pass.recorded() {
-        return Ok(convolution::convolution_bias_gradient(&pass.grad().array, N)?.into());
+        return Ok(convolution::convolution_bias_gradient(&grad.array, N)?.into());
     }
-    let rank = pass.grad().rank() as isize;
+    let rank = grad.rank() as isize;
     let others: Vec<isize> = (0..rank).filter(|axis| *axis != rank - N as isize - 1).collect();
-    pass.grad().sum_over(&others, false)
+    grad.sum_over(&others, false)
 }

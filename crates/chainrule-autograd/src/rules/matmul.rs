@@ -2,9 +2,8 @@
 
 use crate::rules::binary::keep_partners;
 use crate::rules::precision::{in_bf16, product};
-use crate::rules::unary::by_output;
+use crate::rules::unary::{by_output, by_sign};
 use crate::{Activation, DType, Error, Keep, Pass, Result, Tensor};
-use chainrule_core::ops::elementwise::Unary;
 use chainrule_core::ops::matmul;
 
 impl Tensor {
@@ -74,16 +73,9 @@ impl Tensor {
     /// # Errors
     /// As for [`linear`](Tensor::linear).
     pub fn linear_activated(&self, weight: &Tensor, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
-        let unary = match activation {
-            Activation::None => None,
-            Activation::Relu => Some(Unary::Relu {}),
-            Activation::LeakyRelu(negative_slope) => {
-                // Of other slopes the output's sign tells nothing.
-                if !(0.0..1e30).contains(&negative_slope) {
-                    return self.linear(weight, bias)?.leaky_relu(negative_slope);
-                }
-                Some(Unary::LeakyRelu { negative_slope })
-            }
+        let unary = match by_sign(activation) {
+            Ok(unary) => unary,
+            Err(slope) => return self.linear(weight, bias)?.leaky_relu(slope),
         };
         let run = |x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, narrow: bool| {
             let arrays = (&x.array, &weight.array, bias.map(|bias| &bias.array));

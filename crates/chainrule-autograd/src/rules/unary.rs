@@ -2,7 +2,7 @@
 //!
 //! The backward pass `g f'(v)` is an operation with a rule itself (v is the input or the output, whichever the table keeps), and so second derivatives are exact.
 
-use crate::{DType, Error, Keep, Pass, Result, Tensor};
+use crate::{Activation, DType, Error, Keep, Pass, Result, Tensor};
 use chainrule_core::ops::elementwise::{self, Kept, Unary};
 
 /// `f(x)`
@@ -18,6 +18,16 @@ fn unary(op: Unary, x: &Tensor) -> Result<Tensor> {
             Kept::Input => elementwise::unary_backward(op, &pass.grad().array, pass.input_array(0)?)?.into(),
         })])
     })
+}
+
+/// The operation whose gradient the sign of an activation's output tells, none for no activation; or, as an error, the slope of one whose output's sign tells nothing.
+pub(super) fn by_sign(activation: Activation) -> std::result::Result<Option<Unary>, f64> {
+    match activation {
+        Activation::None => Ok(None),
+        Activation::Relu => Ok(Some(Unary::Relu {})),
+        Activation::LeakyRelu(negative_slope) if (0.0..1e30).contains(&negative_slope) => Ok(Some(Unary::LeakyRelu { negative_slope })),
+        Activation::LeakyRelu(slope) => Err(slope),
+    }
 }
 
 /// `g f'(v)` with the kept output as v.

@@ -1,7 +1,7 @@
 //! Convolution and pooling.
 
 use crate::{Cases, apart, numbers, others};
-use chainrule_autograd::{Conv2d, Pool2d};
+use chainrule_autograd::{Activation, Conv1d, Conv2d, Conv3d, Pool2d};
 
 pub fn add(cases: &mut Cases) {
     let windows = [
@@ -14,6 +14,16 @@ pub fn add(cases: &mut Cases) {
         let inputs = || vec![numbers(&[2, 2, 5, 4]), others(&[4, 2 / window.groups, 2, 3]), numbers(&[4])];
         cases.add(format!("conv2d {window:?}"), inputs(), move |x| x[0].conv2d(&x[1], None, &window));
         cases.add(format!("conv2d with bias {window:?}"), inputs(), move |x| x[0].conv2d(&x[1], Some(&x[2]), &window));
+    }
+    for activation in [Activation::Relu, Activation::LeakyRelu(0.1), Activation::LeakyRelu(-0.5)] {
+        let inputs = || vec![numbers(&[2, 2, 4, 3]), others(&[3, 2, 2, 2]), numbers(&[3])];
+        let name = |which: &str| format!("{which} with {activation:?}");
+        cases.add(name("conv2d"), inputs(), move |x| x[0].conv2d_activated(&x[1], None, activation, &Conv2d::default()));
+        cases.add(name("conv2d with bias"), inputs(), move |x| x[0].conv2d_activated(&x[1], Some(&x[2]), activation, &Conv2d::default()));
+        let sequences = vec![numbers(&[2, 2, 5]), others(&[3, 2, 2]), numbers(&[3])];
+        cases.add(name("conv1d"), sequences, move |x| x[0].conv1d_activated(&x[1], Some(&x[2]), activation, &Conv1d::default()));
+        let volumes = vec![numbers(&[1, 2, 3, 2, 3]), others(&[2, 2, 2, 1, 2]), numbers(&[2])];
+        cases.add(name("conv3d"), volumes, move |x| x[0].conv3d_activated(&x[1], Some(&x[2]), activation, &Conv3d::default()));
     }
     cases.add("conv2d of one pixel", vec![numbers(&[1, 1, 1, 1]), others(&[1, 1, 1, 1])], |x| x[0].conv2d(&x[1], None, &Conv2d::default()));
     cases.add("conv2d of no image", vec![numbers(&[0, 2, 3, 3]), others(&[3, 2, 2, 2])], |x| x[0].conv2d(&x[1], None, &Conv2d::default()));

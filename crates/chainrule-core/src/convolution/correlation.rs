@@ -6,6 +6,7 @@ use super::Number;
 use super::layout::Planes;
 use super::plan::{Plan, Position, Step};
 use super::scratch::Scratch;
+use crate::gemm::Activation;
 use crate::parallel::{self, Target};
 use crate::simd::{Kernel, Simd, Vector};
 
@@ -14,7 +15,7 @@ pub(super) struct Correlation<'a, T> {
     pub source: &'a [T],
     pub weights: &'a [T],
     pub bias: Option<&'a [T]>,
-    pub relu: bool,
+    pub activation: Activation,
 }
 
 impl<T: Number> Correlation<'_, T> {
@@ -112,7 +113,7 @@ impl<T: Number> Kernel for Task<'_, T> {
 impl<T: Number> Task<'_, T> {
     #[inline(always)]
     unsafe fn item<V: Vector<Element = T>>(&self, item: usize, copy: *mut T, results: *mut T) {
-        let Correlation { plan, weights, bias, relu, .. } = *self.correlation;
+        let Correlation { plan, weights, bias, activation, .. } = *self.correlation;
         let (sizes, tables) = (&plan.sizes, &plan.tables);
         let (unit, part) = (item / self.parts, item % self.parts);
         let (block, group) = (unit / sizes.groups, unit % sizes.groups);
@@ -144,7 +145,7 @@ impl<T: Number> Task<'_, T> {
                     out_stride: if plan.direct { pixels } else { tables.passes.len() * plan.vectors * V::LANES },
                     bias: bias.map_or(std::ptr::null(), |bias| bias[group * sizes.outputs + low..].as_ptr()),
                     resume: block > 0,
-                    relu: relu && block + 1 == blocks,
+                    activation: if block + 1 == blocks { activation } else { Activation::None },
                 };
                 panel.all::<V>(high - low);
             }
@@ -174,7 +175,7 @@ struct Panel<'a, T> {
     bias: *const T,
     /// Adds to earlier results.
     resume: bool,
-    relu: bool,
+    activation: Activation,
 }
 
 impl<T: Number> Panel<'_, T> {
@@ -218,7 +219,7 @@ impl<T: Number> Panel<'_, T> {
                     out_stride: self.out_stride,
                     bias: if self.bias.is_null() { self.bias } else { self.bias.add(m) },
                     resume: self.resume,
-                    relu: self.relu,
+                    activation: self.activation,
                 };
                 let (mut at, end) = (0, positions.len());
                 // A last tile of one vector is slow: two of two take its place.
@@ -249,7 +250,7 @@ struct Strip<'a, T> {
     out_stride: usize,
     bias: *const T,
     resume: bool,
-    relu: bool,
+    activation: Activation,
 }
 
 impl<T: Number> Strip<'_, T> {
@@ -282,9 +283,9 @@ impl<T: Number> Strip<'_, T> {
                     }
                 }
             }
+            self.activation.of_all(sums.as_flattened_mut());
             for (i, sums) in sums.into_iter().enumerate() {
                 for (sum, position) in sums.into_iter().zip(positions) {
-                    let sum = if self.relu { V::splat(T::default()).max(sum) } else { sum };
                     sum.store_first(self.out.add(i * self.out_stride + position.out as usize), position.count as usize);
                 }
             }

@@ -17,6 +17,7 @@ mod scratch;
 mod tests;
 mod winograd;
 
+use crate::gemm::Activation;
 use crate::simd::{Kernel, Simd, Vector};
 use axis::Axis;
 use correlation::Correlation;
@@ -101,33 +102,33 @@ impl Geometry {
     }
 }
 
-/// `y = conv(x, w) + bias`, then `max(y, 0)` if `relu`.
-pub(crate) fn forward<T: Number>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[T]>, relu: bool, y: &mut [T]) {
+/// `y = activation(conv(x, w) + bias)`.
+pub(crate) fn forward<T: Number>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[T]>, activation: Activation, y: &mut [T]) {
     let g = g.joined();
     if y.is_empty() {
         return;
     }
     if g.is_empty() {
-        return bias_only(g.out_pixels(), bias, relu, y);
+        return bias_only(g.out_pixels(), bias, activation, y);
     }
     if pointwise::is_one_pixel(&g) {
-        return pointwise::Products::forward(&g, x, w, bias, relu).run(y);
+        return pointwise::Products::forward(&g, x, w, bias, activation).run(y);
     }
     if winograd::wins(&g, winograd::Pass::Forward, lanes::<T>()) {
-        return winograd::Correlation { g: &g, sizes: g.sizes(), turned: false, source: x, weights: w, bias, relu }.run(y);
+        return winograd::Correlation { g: &g, sizes: g.sizes(), turned: false, source: x, weights: w, bias, activation }.run(y);
     }
     let plan = Plan::new(g.sizes(), g.axes(), lanes::<T>(), true);
-    Correlation { plan: &plan, source: x, weights: w, bias, relu }.run(y);
+    Correlation { plan: &plan, source: x, weights: w, bias, activation }.run(y);
 }
 
-/// `dx`, the gradient of the input of [`forward`] given `dy`, that of its output (before any ReLU), plus `bias` of the input's channels, which makes it the transposed convolution. Overwrites `dx`.
+/// `dx`, the gradient of the input of [`forward`] given `dy`, that of its output (before any activation), plus `bias` of the input's channels, which makes it the transposed convolution. Overwrites `dx`.
 pub(crate) fn input_gradient<T: Number>(g: &Geometry, dy: &[T], w: &[T], bias: Option<&[T]>, dx: &mut [T]) {
     let g = g.joined();
     if dx.is_empty() {
         return;
     }
     if g.is_empty() {
-        return bias_only(g.height * g.width, bias, false, dx);
+        return bias_only(g.height * g.width, bias, Activation::None, dx);
     }
     let Sizes { batch, groups, channels, outputs, output_weights, channel_weights } = g.sizes();
     let sizes = Sizes { batch, groups, channels: outputs, outputs: channels, output_weights: channel_weights, channel_weights: output_weights };
@@ -135,10 +136,10 @@ pub(crate) fn input_gradient<T: Number>(g: &Geometry, dy: &[T], w: &[T], bias: O
         return pointwise::Products::input_gradient(&g, dy, w, bias).run(dx);
     }
     if winograd::wins(&g, winograd::Pass::InputGradient, lanes::<T>()) {
-        return winograd::Correlation { g: &g, sizes, turned: true, source: dy, weights: w, bias, relu: false }.run(dx);
+        return winograd::Correlation { g: &g, sizes, turned: true, source: dy, weights: w, bias, activation: Activation::None }.run(dx);
     }
     let plan = Plan::new(sizes, g.axes().map(Axis::transpose), lanes::<T>(), true);
-    Correlation { plan: &plan, source: dy, weights: w, bias, relu: false }.run(dx);
+    Correlation { plan: &plan, source: dy, weights: w, bias, activation: Activation::None }.run(dx);
 }
 
 /// `dw`, the gradient of the weights of [`forward`] given `dy`, that of its output. Overwrites `dw`.
@@ -162,9 +163,9 @@ pub(crate) fn weight_gradient<T: Number>(g: &Geometry, x: &[T], dy: &[T], dw: &m
 }
 
 /// The result of a convolution over nothing, in planes of `pixels`.
-fn bias_only<T: Number>(pixels: usize, bias: Option<&[T]>, relu: bool, y: &mut [T]) {
+fn bias_only<T: Number>(pixels: usize, bias: Option<&[T]>, activation: Activation, y: &mut [T]) {
     for (i, plane) in y.chunks_mut(pixels).enumerate() {
         let value = bias.map_or(T::default(), |bias| bias[i % bias.len()]);
-        plane.fill(if relu && value < T::default() { T::default() } else { value });
+        plane.fill(activation.of(value));
     }
 }

@@ -5,7 +5,7 @@
 use super::layout::{copy, copy_alternate};
 use super::scratch::Scratch;
 use super::{Geometry, Number, lanes};
-use crate::gemm::{Matrix, MatrixMut, gemm_tile};
+use crate::gemm::{Activation, Matrix, MatrixMut, gemm_tile};
 use crate::parallel::{self, Target};
 use crate::simd::{Kernel, Simd, Vector};
 use std::ops::Range;
@@ -69,7 +69,7 @@ pub(super) struct Products<'a, T> {
     to: Grid,
     outputs: usize,
     bias: Option<&'a [T]>,
-    relu: bool,
+    activation: Activation,
     pixels: usize,
 }
 
@@ -77,14 +77,24 @@ pub(super) struct Products<'a, T> {
 unsafe impl<T: Sync> Sync for Products<'_, T> {}
 
 impl<'a, T: Number> Products<'a, T> {
-    pub fn forward(g: &Geometry, x: &'a [T], w: &'a [T], bias: Option<&'a [T]>, relu: bool) -> Self {
+    pub fn forward(g: &Geometry, x: &'a [T], w: &'a [T], bias: Option<&'a [T]>, activation: Activation) -> Self {
         let ([from, to], weights) = (Grid::of(g), Matrix { start: w.as_ptr(), row: g.in_channels as isize, column: 1 });
-        Products { source: x, from, channels: g.in_channels, weights, to, outputs: g.out_channels, bias, relu, pixels: g.batch * g.out_pixels() }
+        Products { source: x, from, channels: g.in_channels, weights, to, outputs: g.out_channels, bias, activation, pixels: g.batch * g.out_pixels() }
     }
 
     pub fn input_gradient(g: &Geometry, dy: &'a [T], w: &'a [T], bias: Option<&'a [T]>) -> Self {
         let ([to, from], weights) = (Grid::of(g), Matrix { start: w.as_ptr(), row: 1, column: g.in_channels as isize });
-        Products { source: dy, from, channels: g.out_channels, weights, to, outputs: g.in_channels, bias, relu: false, pixels: g.batch * g.out_pixels() }
+        Products {
+            source: dy,
+            from,
+            channels: g.out_channels,
+            weights,
+            to,
+            outputs: g.in_channels,
+            bias,
+            activation: Activation::None,
+            pixels: g.batch * g.out_pixels(),
+        }
     }
 
     pub fn run(&self, out: &mut [T]) {
@@ -169,7 +179,7 @@ unsafe fn gather<T: Number, V: Vector<Element = T>>(
 impl<T: Number> Panels<'_, T> {
     #[inline(always)]
     unsafe fn scatter<V: Vector<Element = T>>(&self, sums: *const T, pixels: Range<usize>, pitch: usize) {
-        let Products { to: grid, outputs, bias, relu, .. } = *self.products;
+        let Products { to: grid, outputs, bias, activation, .. } = *self.products;
         for (image, place, at, count) in grid.runs(pixels) {
             for output in 0..outputs {
                 // SAFETY: the caller vouches for the sums; the pixels exist, and this panel alone writes them.
@@ -180,10 +190,9 @@ impl<T: Number> Panels<'_, T> {
                     let mut done = 0;
                     while done < count {
                         let part = V::LANES.min(count - done);
-                        let mut numbers = V::load_first(from.add(done), part).add(shift);
-                        if relu {
-                            numbers = V::splat(T::default()).max(numbers);
-                        }
+                        let mut numbers = [V::load_first(from.add(done), part).add(shift)];
+                        activation.of_all(&mut numbers);
+                        let [numbers] = numbers;
                         if grid.column == 1 {
                             numbers.store_first(to.add(done), part);
                         } else {

@@ -81,8 +81,8 @@ struct Case {
     dy: Vec<f64>,
 }
 
-/// The results of all entry points: y, y with bias and ReLU, dx, dx with bias, dw.
-type Results<T> = [Vec<T>; 5];
+/// The results of all entry points: y, y with bias and ReLU, the same with leaky ReLU, dx, dx with bias, dw.
+type Results<T> = [Vec<T>; 6];
 
 impl Case {
     fn new(g: Geometry, random: &mut Random) -> Case {
@@ -102,9 +102,11 @@ impl Case {
             dw[k] += self.dy[i] * self.x[j];
         });
         let channel = |i: usize| i / self.g.out_pixels() % self.g.out_channels;
-        let active = y.iter().enumerate().map(|(i, y)| (y + self.bias[channel(i)]).max(0.0)).collect();
+        let biased = || y.iter().enumerate().map(|(i, y)| y + self.bias[channel(i)]);
+        let active = biased().map(|y| y.max(0.0)).collect();
+        let leaky = biased().map(|y| if y > 0.0 { y } else { 0.25 * y }).collect();
         let shifted = dx.iter().enumerate().map(|(i, dx)| dx + self.shift[i / (self.g.height * self.g.width) % self.g.in_channels]).collect();
-        [y, active, dx, shifted, dw]
+        [y, active, leaky, dx, shifted, dw]
     }
 
     fn kernels<T: Number + num_traits::Float>(&self) -> Results<T> {
@@ -112,17 +114,18 @@ impl Case {
         let (x, w, bias, shift, dy) = (cast(&self.x), cast(&self.w), cast(&self.bias), cast(&self.shift), cast(&self.dy));
         // Results must not depend on what stood there.
         let fresh = |count: usize| vec![T::nan(); count];
-        let [mut y, mut active, mut dx, mut shifted, mut dw] = [dy.len(), dy.len(), x.len(), x.len(), w.len()].map(fresh);
-        forward(&self.g, &x, &w, None, false, &mut y);
-        forward(&self.g, &x, &w, Some(&bias), true, &mut active);
+        let [mut y, mut active, mut leaky, mut dx, mut shifted, mut dw] = [dy.len(), dy.len(), dy.len(), x.len(), x.len(), w.len()].map(fresh);
+        forward(&self.g, &x, &w, None, Activation::None, &mut y);
+        forward(&self.g, &x, &w, Some(&bias), Activation::Relu, &mut active);
+        forward(&self.g, &x, &w, Some(&bias), Activation::LeakyRelu(0.25), &mut leaky);
         input_gradient(&self.g, &dy, &w, None, &mut dx);
         input_gradient(&self.g, &dy, &w, Some(&shift), &mut shifted);
         weight_gradient(&self.g, &x, &dy, &mut dw);
-        [y, active, dx, shifted, dw]
+        [y, active, leaky, dx, shifted, dw]
     }
 
     fn check<T: Number + num_traits::Float>(&self, expected: &Results<f64>, tolerance: f64) {
-        for (name, (got, expected)) in ["y", "active", "dx", "shifted", "dw"].iter().zip(self.kernels::<T>().iter().zip(expected)) {
+        for (name, (got, expected)) in ["y", "active", "leaky", "dx", "shifted", "dw"].iter().zip(self.kernels::<T>().iter().zip(expected)) {
             let scale = expected.iter().fold(1e-30, |most: f64, number| most.max(number.abs()));
             for (i, (got, expected)) in got.iter().zip(expected).enumerate() {
                 let error = (got.to_f64().unwrap() - expected).abs();
@@ -225,7 +228,7 @@ fn gradients_are_adjoints() {
     let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
     for _ in 0..100 {
         let case = Case::new(awkward(&mut random), &mut random);
-        let [y, _, dx, _, dw] = case.kernels::<f64>();
+        let [y, _, _, dx, _, dw] = case.kernels::<f64>();
         let [forward, input, weight] = [dot(&y, &case.dy), dot(&case.x, &dx), dot(&case.w, &dw)];
         let scale = 1e-12 * (dot(&y, &y) * dot(&case.dy, &case.dy)).sqrt().max(1e-3);
         assert!((forward - input).abs() <= scale && (forward - weight).abs() <= scale, "{forward} {input} {weight}: {:?}", case.g);

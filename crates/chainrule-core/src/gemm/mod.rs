@@ -18,6 +18,7 @@ pub(crate) use pack::Buffer;
 pub(crate) use pairs::{narrowed, paired};
 pub(crate) use panels::Panels;
 
+use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::simd::{Kernel, Vector};
 
@@ -89,6 +90,19 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// An error unless the slope is a finite f32.
+    ///
+    /// # Errors
+    /// As said.
+    pub(crate) fn expect_finite(self, op: &'static str) -> Result<()> {
+        match self {
+            Activation::LeakyRelu(slope) if !(slope as f32).is_finite() => {
+                Err(Error::value(op, format!("leaky ReLU's slope is {slope}, expected a finite number")))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Of one number.
     #[inline(always)]
     pub(crate) fn of<T: Float>(self, x: T) -> T {

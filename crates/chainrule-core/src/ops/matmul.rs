@@ -199,11 +199,7 @@ fn layer(x: &Array, weight: &Array, bias: Option<&Array>, activation: Activation
         same_dtype(OP, x, bias)?;
         expect_shape(OP, "the bias", bias, &[outputs])?;
     }
-    if let Activation::LeakyRelu(slope) = activation
-        && (slope as f32).is_infinite() | slope.is_nan()
-    {
-        return Err(Error::value(OP, format!("leaky ReLU's slope is {slope}, expected a finite number")));
-    }
+    activation.expect_finite(OP)?;
     let dense_bias;
     let bias = match bias {
         Some(bias) if !bias.is_contiguous() => {

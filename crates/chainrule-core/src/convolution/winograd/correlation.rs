@@ -9,7 +9,7 @@ use super::super::{Geometry, Number, lanes};
 use super::tiles::{self, Source, Tiles, Values};
 use super::transform::{Filter, Three, Two};
 use super::weights::{self, Weights};
-use crate::gemm::{Matrix, MatrixMut, gemm_tile};
+use crate::gemm::{Activation, Matrix, MatrixMut, gemm_tile};
 use crate::parallel::{self, Target};
 use crate::simd::{Kernel, Simd, Vector};
 use std::marker::PhantomData;
@@ -31,7 +31,7 @@ pub(in super::super) struct Correlation<'a, T> {
     pub source: &'a [T],
     pub weights: &'a [T],
     pub bias: Option<&'a [T]>,
-    pub relu: bool,
+    pub activation: Activation,
 }
 
 /// How the work is cut.
@@ -247,7 +247,7 @@ impl<T: Number, F: Filter> Task<'_, T, F> {
         sums: *mut T,
         rows: *mut T,
     ) {
-        let (plan, &Correlation { g, sizes, turned, bias, relu, .. }) = (self.plan, self.correlation);
+        let (plan, &Correlation { g, sizes, turned, bias, activation, .. }) = (self.plan, self.correlation);
         let units = plan.block(block);
         let count = units.clone().map(|unit| plan.tiles.unit(unit).tiles).sum::<usize>();
         let width = if self.outputs(panel, 1).0.is_empty() { V::LANES } else { 2 * V::LANES };
@@ -280,7 +280,7 @@ impl<T: Number, F: Filter> Task<'_, T, F> {
                 let first = if stride == 1 { [0, 0] } else { [phase[0] as isize - g.padding[0] as isize, -(g.padding[1] as isize)] };
                 let bias = bias.map_or(V::splat(T::default()), |bias| V::load_first(bias.as_ptr().add(outputs.start), outputs.len()));
                 let start = self.out.pointer().add(outputs.start * plane);
-                let to = tiles::Target { start, size, first, stride, image: sizes.outputs * plane, channels: outputs.len(), bias, relu };
+                let to = tiles::Target { start, size, first, stride, image: sizes.outputs * plane, channels: outputs.len(), bias, activation };
                 tiles::scatter::<T, V, F>(&plan.tiles, units.clone(), sums.add(vector * V::LANES), plan.sums, to, rows);
             }
         }

@@ -3,6 +3,7 @@
 use super::super::Number;
 use super::super::layout::Planes;
 use super::transform::Filter;
+use crate::gemm::Activation;
 use crate::simd::Vector;
 use std::ops::Range;
 
@@ -200,10 +201,10 @@ pub(super) struct Target<T, V> {
     pub image: usize,
     pub channels: usize,
     pub bias: V,
-    pub relu: bool,
+    pub activation: Activation,
 }
 
-/// The results of some units' tiles, by `Aᵀ`, with bias and ReLU. Those outside the image are dropped.
+/// The results of some units' tiles, by `Aᵀ`, with bias and activation. Those outside the image are dropped.
 ///
 /// # Safety
 /// As for [`gather`], with `from` for reading and the images of `to` for writing.
@@ -240,9 +241,12 @@ pub(super) unsafe fn scatter<T: Number, V: Vector<Element = T>, F: Filter>(
                         }
                     }
                     for (r, row) in upright.into_iter().enumerate() {
-                        for (c, result) in F::to_output(row).into_iter().enumerate() {
-                            let result = result.add(to.bias);
-                            let result = if to.relu { zero.max(result) } else { result };
+                        let mut results = F::to_output(row);
+                        for result in &mut results {
+                            *result = result.add(to.bias);
+                        }
+                        to.activation.of_all(&mut results);
+                        for (c, result) in results.into_iter().enumerate() {
                             let column = start + (stride * (tile * SIDE + c) + between) as isize - left as isize;
                             if column >= 0 && column < across as isize {
                                 result.store(rows.add((r * across + column as usize) * V::LANES));

@@ -16,6 +16,7 @@ use crate::array::Array;
 use crate::convolution::{self as kernels, Geometry};
 use crate::error::{Error, Result};
 use crate::float::with_float;
+use crate::gemm::Activation;
 use crate::ops::{expect_shape, same_dtype};
 use crate::shape::Shape;
 use depth::Depth;
@@ -203,11 +204,11 @@ impl<const N: usize> Sizes<N> {
     }
 }
 
-/// The convolution (PyTorch's `conv1d`, `conv2d`, `conv3d`): `x [N, IC, ..], weight [OC, IC/groups, kernel..], bias [OC] -> [N, OC, ..]`, each extent `(size + 2 padding - dilation (kernel - 1) - 1) / stride + 1`; or without N.
+/// The convolution (PyTorch's `conv1d`, `conv2d`, `conv3d`): `x [N, IC, ..], weight [OC, IC/groups, kernel..], bias [OC] -> [N, OC, ..]`, each extent `(size + 2 padding - dilation (kernel - 1) - 1) / stride + 1`; or without N. Every result goes through the activation.
 ///
 /// # Errors
-/// Sizes that do not fit; element types other than f32 and f64, or different ones.
-pub fn convolution<const N: usize>(x: &Array, weight: &Array, bias: Option<&Array>, window: &Convolution<N>) -> Result<Array> {
+/// Sizes that do not fit; a slope that is not finite; element types other than f32 and f64, or different ones.
+pub fn convolution<const N: usize>(x: &Array, weight: &Array, bias: Option<&Array>, activation: Activation, window: &Convolution<N>) -> Result<Array> {
     let op = named::<N>(["conv1d", "conv2d", "conv3d"]);
     let dtype = same_dtype(op, x, weight)?;
     let sizes = window.sizes(op, x.dims(), weight.dims())?;
@@ -215,11 +216,12 @@ pub fn convolution<const N: usize>(x: &Array, weight: &Array, bias: Option<&Arra
         same_dtype(op, x, bias)?;
         expect_shape(op, "the bias", bias, &[sizes.out_channels])?;
     }
+    activation.expect_finite(op)?;
     let g = sizes.geometry();
     with_float!(op, dtype, T => {
         let (x, weight, bias) = (sizes.input_images(x)?, weight.contiguous()?, bias.map(|b| b.contiguous()).transpose()?);
         let mut y = Array::stale(Shape::new(&[g.batch, g.out_channels, g.out_height, g.out_width])?, dtype)?;
-        kernels::forward::<T>(&g, x.slice(), weight.slice(), bias.as_ref().map(|b| b.slice()), false, y.slice_mut());
+        kernels::forward::<T>(&g, x.slice(), weight.slice(), bias.as_ref().map(|b| b.slice()), activation, y.slice_mut());
         sizes.output_from_images(y)
     })
 }

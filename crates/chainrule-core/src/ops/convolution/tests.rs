@@ -44,12 +44,12 @@ fn check<const N: usize>(batch: usize, channels: usize, outputs: usize, input: [
             dw[k] += dys[i] * xs[j];
         });
         let (what, tolerance) = (format!("{dtype} {x_dims:?} {w_dims:?} {window:?}"), 20.0 * tolerance);
-        assert_close(&what, &convolution(&x, &w, Some(&bias), &window).unwrap(), &y, tolerance);
+        assert_close(&what, &convolution(&x, &w, Some(&bias), Activation::None, &window).unwrap(), &y, tolerance);
         assert_close(&what, &convolution_input_gradient(&dy, &w, &x_dims, &window).unwrap(), &dx, tolerance);
         assert_close(&what, &convolution_weight_gradient(&x, &dy, &w_dims, &window).unwrap(), &dw, tolerance);
         // Without the batch, and as a view.
         let one = x.select(0, batch - 1).unwrap().flip(&[-1]).unwrap().contiguous().unwrap().flip(&[-1]).unwrap();
-        assert_close(&what, &convolution(&one, &w, Some(&bias), &window).unwrap(), &y[(batch - 1) * outputs * pixels..], tolerance);
+        assert_close(&what, &convolution(&one, &w, Some(&bias), Activation::None, &window).unwrap(), &y[(batch - 1) * outputs * pixels..], tolerance);
         let Convolution { stride, padding, dilation, groups } = window;
         let natural =
             TransposedConvolution { stride, padding, dilation, groups, ..TransposedConvolution::default() }.output_size(sizes.output, kernel).unwrap();
@@ -90,7 +90,7 @@ fn the_same_bits_for_any_number_of_threads() {
     let (x, w) = (noise(&[3, 8, 6, 13, 11], 1, DType::F32), noise(&[12, 4, 3, 3, 2], 2, DType::F32));
     let window = Conv3d { stride: [2, 1, 1], padding: [1, 1, 0], groups: 2, ..Conv3d::default() };
     assert_same_bits("conv3d", || {
-        let y = convolution(&x, &w, None, &window).unwrap();
+        let y = convolution(&x, &w, None, Activation::None, &window).unwrap();
         let dx = convolution_input_gradient(&y, &w, x.dims(), &window).unwrap();
         let dw = convolution_weight_gradient(&x, &y, w.dims(), &window).unwrap();
         vec![y, dx, dw]
@@ -101,20 +101,20 @@ fn the_same_bits_for_any_number_of_threads() {
 fn nothing_in_nothing_out() {
     let zeros = |dims: &[usize]| Array::zeros(dims, DType::F32).unwrap();
     let bias = Array::ones(&[2], DType::F32).unwrap();
-    assert_eq!(convolution(&zeros(&[0, 3, 5]), &zeros(&[2, 3, 2]), None, &Conv1d::default()).unwrap().dims(), [0, 2, 4]);
-    assert_eq!(convolution(&zeros(&[0, 3, 5, 4, 4]), &zeros(&[2, 3, 2, 1, 1]), None, &Conv3d::default()).unwrap().dims(), [0, 2, 4, 4, 4]);
+    assert_eq!(convolution(&zeros(&[0, 3, 5]), &zeros(&[2, 3, 2]), None, Activation::None, &Conv1d::default()).unwrap().dims(), [0, 2, 4]);
+    assert_eq!(convolution(&zeros(&[0, 3, 5, 4, 4]), &zeros(&[2, 3, 2, 1, 1]), None, Activation::None, &Conv3d::default()).unwrap().dims(), [0, 2, 4, 4, 4]);
     assert_eq!(transposed_convolution(&zeros(&[0, 3, 5]), &zeros(&[3, 2, 2]), Some(&bias), &ConvTranspose1d::default()).unwrap().dims(), [0, 2, 6]);
     // No input channels: what is left is the bias.
     let y = transposed_convolution(&zeros(&[1, 0, 2]), &zeros(&[0, 2, 2]), Some(&bias), &ConvTranspose1d::default()).unwrap();
     assert_eq!(doubles(&y), [1.0; 6]);
-    assert_eq!(doubles(&convolution(&zeros(&[1, 0, 3]), &zeros(&[2, 0, 2]), Some(&bias), &Conv1d::default()).unwrap()), [1.0; 4]);
+    assert_eq!(doubles(&convolution(&zeros(&[1, 0, 3]), &zeros(&[2, 0, 2]), Some(&bias), Activation::None, &Conv1d::default()).unwrap()), [1.0; 4]);
 }
 
 #[test]
 fn sizes_that_do_not_fit_are_named() {
     let zeros = |dims: &[usize]| Array::zeros(dims, DType::F32).unwrap();
     let window = Conv2d::default();
-    let message = |x: &[usize], w: &[usize], window: &Conv2d| convolution(&zeros(x), &zeros(w), None, window).unwrap_err().to_string();
+    let message = |x: &[usize], w: &[usize], window: &Conv2d| convolution(&zeros(x), &zeros(w), None, Activation::None, window).unwrap_err().to_string();
     let text = message(&[64, 3, 28, 28], &[6, 1, 5, 5], &window);
     assert_eq!(text, "conv2d: input [64, 3, 28, 28] has 3 channels, weight [6, 1, 5, 5] expects 1 (groups = 1)");
     assert!(message(&[28, 28], &[6, 3, 5, 5], &window).contains("[N, C, H, W]"));
@@ -122,7 +122,7 @@ fn sizes_that_do_not_fit_are_named() {
     assert!(message(&[1, 4, 8, 8], &[6, 1, 5, 5], &Conv2d { groups: 4, ..window }).contains("does not divide"));
     assert!(message(&[1, 1, 8, 8], &[6, 1, 5, 5], &Conv2d { stride: [0, 1], ..window }).contains("at least 1"));
     assert!(message(&[1, 1, 8, 8], &[6, 1, 5, 5], &Conv2d { padding: [usize::MAX, 1], ..window }).contains("larger"));
-    assert!(convolution(&zeros(&[1, 1, 8, 8]), &zeros(&[2, 1, 3, 3]), Some(&zeros(&[3])), &window).is_err());
+    assert!(convolution(&zeros(&[1, 1, 8, 8]), &zeros(&[2, 1, 3, 3]), Some(&zeros(&[3])), Activation::None, &window).is_err());
     assert!(convolution_input_gradient(&zeros(&[1, 2, 5, 5]), &zeros(&[2, 1, 3, 3]), &[1, 1, 8, 8], &window).is_err());
     assert!(convolution_bias_gradient(&zeros(&[2, 3]), 2).is_err());
 }
