@@ -129,9 +129,9 @@ impl Operation {
     pub fn apply_activated(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
         match self {
             Operation::Linear => return x.linear_activated(weight, bias, activation),
-            Operation::Conv1d(window) => x.conv1d(weight, bias, window),
-            Operation::Conv2d(window) => x.conv2d(weight, bias, window),
-            Operation::Conv3d(window) => x.conv3d(weight, bias, window),
+            Operation::Conv1d(window) => return x.conv1d_activated(weight, bias, activation, window),
+            Operation::Conv2d(window) => return x.conv2d_activated(weight, bias, activation, window),
+            Operation::Conv3d(window) => return x.conv3d_activated(weight, bias, activation, window),
             Operation::ConvTranspose1d(spreading) => x.conv_transpose1d(weight, bias, spreading),
             Operation::ConvTranspose2d(spreading) => x.conv_transpose2d(weight, bias, spreading),
             Operation::ConvTranspose3d(spreading) => x.conv_transpose3d(weight, bias, spreading),
