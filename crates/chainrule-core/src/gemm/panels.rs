@@ -91,16 +91,21 @@ impl<T: Number> Kernel for Copy<'_, T> {
         if columns < width {
             to.fill(T::zero());
         }
+        if b.column == 1 {
+            // Row by row, because rows may lie pages apart.
+            for p in 0..k {
+                for left in (0..columns).step_by(lanes) {
+                    // SAFETY: as below.
+                    unsafe { T::Vector::<S>::load_first(b.from(p, left).start, (columns - left).min(lanes)).store(to[p * width + left..].as_mut_ptr()) };
+                }
+            }
+            return;
+        }
         for left in (0..columns).step_by(lanes) {
             let (b, count, to) = (b.from(0, left), (columns - left).min(lanes), to[left..].as_mut_ptr());
             // SAFETY: the level is checked, `to` has k rows of `width`, which whole registers divide, and the maker vouches for b.
             unsafe {
                 match lanes {
-                    _ if b.column == 1 => {
-                        for p in 0..k {
-                            T::Vector::<S>::load_first(b.from(p, 0).start, count).store(to.add(p * width));
-                        }
-                    }
                     _ if b.row != 1 => pack::scattered::<T, T::Vector<S>>(b, k, count, to, width),
                     16 => pack::turned::<T, T::Vector<S>, 16>(b, k, count, to, width),
                     8 => pack::turned::<T, T::Vector<S>, 8>(b, k, count, to, width),

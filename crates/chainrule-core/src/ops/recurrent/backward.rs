@@ -15,6 +15,7 @@ use crate::ops::join::concatenate;
 use crate::ops::matmul::matmul;
 use crate::ops::{expect_shape, reduce, same_dtype};
 use crate::parallel::Target;
+use crate::shape::Shape;
 use crate::simd::{Kernel, Real, Simd, Vector};
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -95,9 +96,7 @@ fn backward<F: Formula, T: Number>(
         out[1] = Some(matmul(&of_inputs.transpose(0, 1)?, &sequences.pack(x)?)?);
     }
     if needs[2] {
-        let before = sequences.states_before(&states.hidden, &initial[0], *reverse)?;
-        let part = |part: &FromState| matmul(&columns(part.column, part.count)?.transpose(0, 1)?, &before);
-        out[2] = Some(joined(F::FROM_STATE.iter().map(part).collect::<Result<_>>()?)?);
+        out[2] = Some(of_state::<F, T>(sequences, *reverse, &slopes, &states.hidden, &initial[0])?);
     }
     if needs[3] || needs[4] {
         let sums = reduce::sum(&sums, &[0], false)?;
@@ -109,6 +108,31 @@ fn backward<F: Formula, T: Number>(
         out[5 + i] = Some(sequences.restore(state)?);
     }
     Ok(out)
+}
+
+/// The gradient by the weight of the state, `[G · H, H]`: the slopes with the states before.
+fn of_state<F: Formula, T: Number>(sequences: &Sequences, reverse: bool, slopes: &Array, after: &Array, first: &Array) -> Result<Array> {
+    let (rows, hidden) = (sequences.rows(), after.dims()[1]);
+    let width = F::COLUMNS * hidden;
+    let mut gradient = Array::stale(Shape::new(&[F::GATES * hidden, hidden])?, after.dtype())?;
+    // Where all sequences have all steps, the states before lie one step off those after.
+    let (others, copy) = (rows - sequences.batch().min(rows), (!sequences.is_full()).then(|| sequences.states_before(after, first, reverse)).transpose()?);
+    let parts = match &copy {
+        Some(before) => [(0..rows, before.pointer::<T>()), (0..0, first.pointer())],
+        None if reverse => [(0..others, after.pointer::<T>().wrapping_add((rows - others) * hidden)), (others..rows, first.pointer())],
+        None => [(rows - others..rows, after.pointer()), (0..rows - others, first.pointer())],
+    };
+    for part in F::FROM_STATE {
+        let start = gradient.slice_mut::<T>()[part.gate * hidden * hidden..].as_mut_ptr();
+        for (i, (rows, before)) in parts.iter().enumerate().filter(|(i, (rows, _))| *i == 0 || !rows.is_empty()) {
+            let slopes = rows_of(width, slopes.pointer::<T>().wrapping_add(rows.start * width + part.column * hidden));
+            let beta = if i > 0 { T::one() } else { T::zero() };
+            let c = MatrixMut { start, row: hidden as isize, column: 1 };
+            // SAFETY: slopes and states are dense and have these rows; the gradient is new.
+            unsafe { gemm([part.count * hidden, hidden, rows.len()], slopes.transposed(), rows_of(hidden, *before), beta, c, &Epilogue::NONE) };
+        }
+    }
+    Ok(gradient)
 }
 
 /// The parts below each other.
