@@ -1,6 +1,6 @@
 //! The element types that kernels compute in, f32 and f64.
 
-use crate::dtype::Element;
+use crate::dtype::{DType, Element};
 use crate::simd::{self, Kernel, Real, Simd, Vector};
 
 /// The element types that kernels compute in: how each level of [`crate::simd`] sees them.
@@ -25,6 +25,12 @@ impl Float for f64 {
     fn run<K: Kernel>(kernel: K) -> K::Output {
         kernel.run::<simd::Scalar>()
     }
+}
+
+/// Runs a kernel over numbers of type T: f32 has one for every level; the other types make do with the portable one.
+#[inline(always)]
+pub(crate) fn run_for<T: Element, K: Kernel>(kernel: K) -> K::Output {
+    if const { matches!(T::DTYPE, DType::F32) } { simd::run(kernel) } else { kernel.run::<simd::Scalar>() }
 }
 
 /// Runs the body with `$t` standing for the Rust type of a run-time element type, f32 or f64; any other is an error that names the operation.

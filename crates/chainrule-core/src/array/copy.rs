@@ -6,6 +6,9 @@ use crate::dtype::{DType, Element, with_element};
 use crate::error::Result;
 use crate::layout::Layout;
 use crate::parallel::{self, Target};
+use crate::simd::{self, Kernel, Simd};
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
 
 /// A dense copy.
 pub(crate) fn dense(x: &Array) -> Result<Array> {
@@ -41,12 +44,14 @@ fn move_elements<T: Moved>(x: &Array, out: &mut Array) {
         });
     }
     layout.runs(|[mut a, mut b], rows, steps| {
+        if (step_from, step_to) == (1, 1) {
+            return simd::run(DenseRows { from: from.at(a), to: to.at(b).cast_mut(), count: inner, rows, steps });
+        }
         for _ in 0..rows {
             // SAFETY: offsets and steps of the layout stay inside the arrays; rows of the output do not overlap.
             unsafe {
                 let (from, to) = (from.at(a), to.at(b).cast_mut());
                 match (step_from, step_to) {
-                    (1, 1) => std::ptr::copy_nonoverlapping(from, to, inner),
                     (0, 1) => std::slice::from_raw_parts_mut(to, inner).fill(*from),
                     _ => (0..inner as isize).for_each(|i| *to.offset(i * step_to) = *from.offset(i * step_from)),
                 }
@@ -54,6 +59,38 @@ fn move_elements<T: Moved>(x: &Array, out: &mut Array) {
             (a, b) = (a + steps[0], b + steps[1]);
         }
     });
+}
+
+/// Dense rows of `count` numbers, `steps` apart on both sides; the rows lie inside the arrays, and those of the target belong to this task.
+struct DenseRows<T> {
+    from: *const T,
+    to: *mut T,
+    count: usize,
+    rows: usize,
+    steps: [isize; 2],
+}
+
+impl<T: Moved> Kernel for DenseRows<T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        const LINE: usize = 64;
+        let (bytes, steps) = (self.count * size_of::<T>(), self.steps.map(|step| step * size_of::<T>() as isize));
+        let (mut from, mut to) = (self.from.cast::<u8>(), self.to.cast::<u8>());
+        for _ in 0..self.rows {
+            let whole = if bytes > 16 * LINE { 0 } else { bytes / LINE * LINE };
+            // SAFETY: inside the rows. Short rows are copied here, because a call costs as much as the copy.
+            unsafe {
+                for at in (0..whole).step_by(LINE) {
+                    to.add(at).cast::<[u8; LINE]>().write_unaligned(from.add(at).cast::<[u8; LINE]>().read_unaligned());
+                }
+                if whole < bytes {
+                    std::ptr::copy_nonoverlapping(from.add(whole), to.add(whole), bytes - whole);
+                }
+            }
+            (from, to) = (from.wrapping_offset(steps[0]), to.wrapping_offset(steps[1]));
+        }
+    }
 }
 
 /// An address that tasks share.
@@ -73,19 +110,48 @@ impl<T> Source<T> {
 pub(super) fn cast(x: &Array, dtype: DType) -> Result<Array> {
     let x = x.contiguous()?;
     let mut out = Array::stale(*x.shape(), dtype)?;
-    with_element!(x.dtype(), A => with_element!(dtype, B => convert::<A, B>(x.slice(), out.slice_mut())));
+    match (x.dtype(), dtype) {
+        (DType::F32, DType::BF16) => ranges(x.slice(), out.slice_mut(), |from, to| simd::run(ToHalf(from, to))),
+        (DType::BF16, DType::F32) => ranges(x.slice(), out.slice_mut(), |from, to| simd::run(FromHalf(from, to))),
+        (DType::F32, DType::F16) => ranges(x.slice(), out.slice_mut(), |from: &[f32], to: &mut [f16]| to.convert_from_f32_slice(from)),
+        (DType::F16, DType::F32) => ranges(x.slice(), out.slice_mut(), |from: &[f16], to: &mut [f32]| from.convert_to_f32_slice(to)),
+        (from, to) => with_element!(from, A => with_element!(to, B => ranges(x.slice(), out.slice_mut(), |from: &[A], to: &mut [B]| {
+            to.iter_mut().zip(from).for_each(|(b, a)| *b = B::from_f64(a.to_f64()))
+        }))),
+    }
     Ok(out)
 }
 
-fn convert<A: Element, B: Element>(from: &[A], to: &mut [B]) {
+fn ranges<A: Element, B: Element>(from: &[A], to: &mut [B], convert: impl Fn(&[A], &mut [B]) + Sync) {
     let target = Target::new(to);
     parallel::ranges(from.len(), parallel::GRAIN, |start, end| {
         // SAFETY: ranges do not overlap.
-        let to = unsafe { target.slice(start, end) };
-        for (b, a) in to.iter_mut().zip(&from[start..end]) {
-            *b = B::from_f64(a.to_f64());
-        }
+        convert(&from[start..end], unsafe { target.slice(start, end) })
     });
+}
+
+/// f32 to bf16, ties to even; a NaN stays one.
+struct ToHalf<'a>(&'a [f32], &'a mut [bf16]);
+impl Kernel for ToHalf<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        for (to, from) in self.1.iter_mut().zip(self.0) {
+            let bits = from.to_bits();
+            let rounded = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16;
+            let quiet = bits >> 16 | 0x40;
+            *to = bf16::from_bits(if bits & 0x7fff_ffff > 0x7f80_0000 { quiet } else { rounded } as u16);
+        }
+    }
+}
+
+struct FromHalf<'a>(&'a [bf16], &'a mut [f32]);
+impl Kernel for FromHalf<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        self.1.iter_mut().zip(self.0).for_each(|(to, from)| *to = f32::from_bits((from.to_bits() as u32) << 16));
+    }
 }
 
 #[cfg(test)]
@@ -135,6 +201,16 @@ mod tests {
         assert_eq!(x.cast(DType::I64).unwrap().to_vec::<i64>().unwrap(), [-1, 0, 300, 0]);
         let half = x.cast(DType::BF16).unwrap().cast(DType::F32).unwrap().to_vec::<f32>().unwrap();
         assert_eq!(half[..3], [-1.5, 0.5, 300.0]);
+        let numbers: Vec<f32> =
+            (0..70_000u32).map(|i| f32::from_bits(i.wrapping_mul(61_357))).chain([f32::NAN, -f32::NAN, f32::MAX, f32::INFINITY, -0.0]).collect();
+        let x = Array::from_slice(&numbers, &[numbers.len()]).unwrap();
+        let single: [(DType, fn(f32) -> f32); 2] = [(DType::BF16, |x| bf16::from_f32(x).to_f32()), (DType::F16, |x| f16::from_f32(x).to_f32())];
+        for (dtype, expected) in single {
+            let got = x.cast(dtype).unwrap().cast(DType::F32).unwrap().to_vec::<f32>().unwrap();
+            for (x, got) in numbers.iter().zip(got) {
+                assert!(got.to_bits() == expected(*x).to_bits() || (x.is_nan() && got.is_nan()), "{dtype} {x:e}: {got:e}, expected {:e}", expected(*x));
+            }
+        }
         let big = Array::from_slice(&[(1i64 << 60) + 1], &[1]).unwrap();
         assert_eq!(big.cast(DType::I64).unwrap().to_vec::<i64>().unwrap(), [(1 << 60) + 1]);
     }

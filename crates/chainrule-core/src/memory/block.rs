@@ -1,7 +1,7 @@
 //! One block of aligned memory, and the counted handle that arrays share.
 
 use super::{LIVE, recycle};
-use std::alloc::{Layout, alloc_zeroed, dealloc};
+use std::alloc::{Layout, alloc, dealloc};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
@@ -9,6 +9,29 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// The alignment of every block: a cache line, and the widest register.
 const ALIGNMENT: usize = 64;
+
+/// A huge page of the common systems, and the size from which blocks begin on one and ask for them: walks through large arrays are then not held up by the translation of addresses.
+const HUGE_PAGE: usize = 2 << 20;
+const LARGE: usize = 2 * HUGE_PAGE;
+
+fn alignment(bytes: usize) -> usize {
+    if bytes >= LARGE { HUGE_PAGE } else { ALIGNMENT }
+}
+
+/// Asks the system to back a block by huge pages where it can; nothing is lost if it cannot.
+fn advise_huge_pages(start: NonNull<u8>, bytes: usize) {
+    #[cfg(target_os = "linux")]
+    {
+        const MADV_HUGEPAGE: i32 = 14;
+        unsafe extern "C" {
+            fn madvise(start: *mut u8, length: usize, advice: i32) -> i32;
+        }
+        // SAFETY: the range is that of a live block, which begins on a page; advice changes no contents.
+        unsafe { madvise(start.as_ptr(), bytes / HUGE_PAGE * HUGE_PAGE, MADV_HUGEPAGE) };
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (start, bytes);
+}
 
 /// Aligned memory of one size class.
 pub(crate) struct Block {
@@ -24,9 +47,14 @@ unsafe impl Sync for Block {}
 
 impl Block {
     pub(super) fn from_system(bytes: usize, class: usize) -> Option<Block> {
-        let layout = Layout::from_size_align(bytes, ALIGNMENT).ok()?;
-        // SAFETY: the size is at least 64 bytes. Zeroed once, so that a block never holds uninitialised memory.
-        let start = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        let layout = Layout::from_size_align(bytes, alignment(bytes)).ok()?;
+        // SAFETY: the size is at least 64 bytes.
+        let start = NonNull::new(unsafe { alloc(layout) })?;
+        if bytes >= LARGE {
+            advise_huge_pages(start, bytes);
+        }
+        // SAFETY: the block is that long. Zeroed once, so that it never holds uninitialised memory.
+        unsafe { start.write_bytes(0, bytes) };
         Some(Block { start, bytes, class })
     }
     pub(super) fn bytes(&self) -> usize {
@@ -44,7 +72,7 @@ impl Block {
 impl Drop for Block {
     fn drop(&mut self) {
         // SAFETY: allocated in `from_system` with this very layout.
-        unsafe { dealloc(self.start.as_ptr(), Layout::from_size_align_unchecked(self.bytes, ALIGNMENT)) }
+        unsafe { dealloc(self.start.as_ptr(), Layout::from_size_align_unchecked(self.bytes, alignment(self.bytes))) }
     }
 }
 

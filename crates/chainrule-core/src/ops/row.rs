@@ -189,9 +189,13 @@ pub(crate) unsafe fn max<S: Simd, T: Float>(x: &[T]) -> T {
 #[inline(always)]
 pub(crate) fn exponentials<S: Simd, T: Float>(x: &[T], shift: T, out: &mut [T]) {
     let shift = T::Real::<S>::wrap(shift);
-    let (whole, rest) = x.as_chunks::<PIECE>();
-    let (whole_out, rest_out) = out.as_chunks_mut::<PIECE>();
-    for (x, out) in whole.iter().zip(whole_out) {
+    let length = x.len();
+    let (x, rest) = x.as_chunks::<PIECE>();
+    let (out, rest_out) = out.as_chunks_mut::<PIECE>();
+    for (x, out) in x.iter().zip(out) {
+        // Rows mostly follow one another: meanwhile memory brings the next.
+        T::Vector::<S>::prefetch(x.as_ptr().wrapping_add(length));
+        T::Vector::<S>::prefetch(out.as_ptr().wrapping_add(length));
         for i in 0..PIECE {
             out[i] = (T::Real::<S>::wrap(x[i]) - shift).exp().number();
         }

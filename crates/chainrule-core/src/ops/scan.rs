@@ -73,18 +73,21 @@ pub fn recurrence(x: &Array, decay: &Array, axis: isize) -> Result<Array> {
     let lines = Lines::new(x.shape(), at);
     with_float!(OP, x.dtype(), T => {
         let (numbers, decays, target) = (x.slice::<T>(), decay.slice::<T>(), Target::new(out.slice_mut::<T>()));
-        lines.ranges(x.dims()[at], |start, end| {
-            let (mut line, mut factors) = (Vec::new(), Vec::new());
+        let extent = x.dims()[at];
+        lines.ranges(|start, end| {
+            let (mut read, mut factors) = (Vec::new(), Vec::new());
             for i in start..end {
-                lines.read(i, numbers, &mut line);
+                lines.read(i, numbers, &mut read);
                 lines.read(i, decays, &mut factors);
-                let mut last = 0f64;
-                for (number, decay) in line.iter_mut().zip(&factors) {
-                    last = decay.to_f64() * last + number.to_f64();
-                    *number = T::from_f64(last);
+                for (line, factors) in read.chunks_mut(extent.max(1)).zip(factors.chunks(extent.max(1))) {
+                    let mut last = 0f64;
+                    for (number, decay) in line.iter_mut().zip(factors) {
+                        last = decay.to_f64() * last + number.to_f64();
+                        *number = T::from_f64(last);
+                    }
                 }
-                // SAFETY: ranges of lines do not overlap.
-                unsafe { lines.write(i, &line, target) };
+                // SAFETY: ranges of bundles do not overlap.
+                unsafe { lines.write(i, &read, target) };
             }
         });
         Ok(out)
@@ -110,7 +113,7 @@ pub fn cummin(x: &Array, axis: isize) -> Result<(Array, Array)> {
 #[allow(clippy::eq_op)]
 fn running_extreme<T: Element>(op: &'static str, x: &Array, axis: isize, as_good: impl Fn(T, T) -> bool + Sync) -> Result<(Array, Array)> {
     let at = x.shape().axis(op, axis)?;
-    lines::map_with_places(x, at, x.dims()[at], |line: &[T], values, places| {
+    lines::map_with_places(x, at, x.dims()[at], x.dims()[at], |line: &[T], values, places| {
         let Some(&(mut best)) = line.first() else { return };
         let mut place = 0;
         for (((number, k), value), to) in line.iter().zip(0..).zip(values).zip(places) {

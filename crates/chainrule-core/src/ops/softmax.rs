@@ -113,7 +113,9 @@ impl<T: Float> Kernel for Rows<'_, T> {
     #[inline(always)]
     fn run<S: Simd>(self) {
         let real = T::Real::<S>::wrap;
-        for ((a, b), out) in self.a.chunks_exact(self.n).zip(self.b.chunks_exact(self.n)).zip(self.out.chunks_exact_mut(self.n)) {
+        let n = self.n;
+        for start in (0..self.a.len()).step_by(n) {
+            let (a, b, out) = (&self.a[start..start + n], &self.b[start..start + n], &mut self.out[start..start + n]);
             // SAFETY: the kernel runs inside `simd::run`.
             unsafe {
                 match self.form {

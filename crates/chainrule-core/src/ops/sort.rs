@@ -96,7 +96,7 @@ fn ranked<T: Ordered>(x: &Array, axis: usize, descending: bool, ranks: Range<usi
 
 fn ranked_as<T: Ordered, P: Packed>(x: &Array, axis: usize, descending: bool, ranks: Range<usize>) -> Result<(Array, Array)> {
     let flip = if descending { u64::MAX >> (64 - T::BITS) } else { 0 };
-    lines::map_with_places::<T>(x, axis, ranks.len(), |line, values, places| {
+    lines::map_with_places::<T>(x, axis, ranks.len(), ranks.len(), |line, values, places| {
         let mut packed: Vec<P> = line.iter().enumerate().map(|(place, x)| P::pack(x.key() ^ flip, place)).collect();
         if 0 < ranks.end && ranks.end < packed.len() {
             packed.select_nth_unstable(ranks.end - 1);

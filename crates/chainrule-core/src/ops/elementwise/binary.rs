@@ -3,11 +3,12 @@
 use crate::array::Array;
 use crate::dtype::{DType, Element, with_element};
 use crate::error::{Error, Result};
+use crate::float::run_for;
 use crate::layout::Layout;
 use crate::ops::{Float, same_dtype};
 use crate::parallel::{self, Target};
 use crate::shape::Shape;
-use crate::simd::{self, Kernel, Simd};
+use crate::simd::{Kernel, Simd};
 
 /// A function of two numbers whose result has their type.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -237,18 +238,12 @@ fn pairs<A: Element, B: Element, O: Element>(a: &Array, b: &Array, out: &mut Arr
     if layout.dims().len() <= 1 {
         parallel::ranges(shape.count(), parallel::GRAIN, |start, end| {
             let at = start as isize;
-            run::<A, _>(Rows { f, a, b, out, at: [at * along[0], at * along[1], at], along, rows: 1, steps: [0; 3], count: end - start })
+            run_for::<A, _>(Rows { f, a, b, out, at: [at * along[0], at * along[1], at], along, rows: 1, steps: [0; 3], count: end - start })
         });
     } else {
-        layout.runs(|at, rows, steps| run::<A, _>(Rows { f, a, b, out, at, along, rows, steps, count: layout.inner() }));
+        layout.runs(|at, rows, steps| run_for::<A, _>(Rows { f, a, b, out, at, along, rows, steps, count: layout.inner() }));
     }
     Ok(())
-}
-
-/// f32 has kernels for every level; the other types make do with the portable one.
-#[inline(always)]
-fn run<A: Element, K: Kernel<Output = ()>>(kernel: K) {
-    if const { matches!(A::DTYPE, DType::F32) } { simd::run(kernel) } else { kernel.run::<simd::Scalar>() }
 }
 
 /// Rows of `count` results, `steps` apart in a, b and the output, of which the first begin at `at`. Rows of the output are dense and belong to this task alone; within a row the operands go on by `along`.

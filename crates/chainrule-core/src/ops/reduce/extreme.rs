@@ -3,7 +3,9 @@
 use crate::array::Array;
 use crate::dtype::{DType, Element, with_element};
 use crate::error::{Error, Result};
+use crate::float::run_for;
 use crate::parallel::{self, Target};
+use crate::simd::{Kernel, Simd};
 
 /// The largest number along `axis` and where it stands (i64): the first of equals; NaN counts as largest, as in PyTorch.
 ///
@@ -21,7 +23,7 @@ pub fn min(x: &Array, axis: isize, keep: bool) -> Result<(Array, Array)> {
     with_element!(x.dtype(), T => extreme("min", x, axis, keep, |a: T, b: T| a < b))
 }
 
-fn extreme<T: Element>(op: &'static str, x: &Array, axis: isize, keep: bool, better: impl Fn(T, T) -> bool + Sync) -> Result<(Array, Array)> {
+fn extreme<T: Element>(op: &'static str, x: &Array, axis: isize, keep: bool, better: impl Fn(T, T) -> bool + Copy + Sync) -> Result<(Array, Array)> {
     let at = x.shape().axis(op, axis)?;
     let extent = x.dims()[at];
     if extent == 0 {
@@ -32,22 +34,89 @@ fn extreme<T: Element>(op: &'static str, x: &Array, axis: isize, keep: bool, bet
     let x = x.contiguous()?;
     let inner: usize = x.dims()[at + 1..].iter().product();
     let (numbers, to_value, to_place) = (x.slice::<T>(), Target::new(values.slice_mut::<T>()), Target::new(places.slice_mut::<i64>()));
-    parallel::items(shape.count(), extent, |start, end| {
-        for i in start..end {
-            let first = i / inner * extent * inner + i % inner;
-            let (mut best, mut place) = (numbers[first], 0);
-            for k in 1..extent {
-                let number = numbers[first + k * inner];
-                #[allow(clippy::eq_op)]
-                if better(number, best) || (number != number && best == best) {
-                    (best, place) = (number, k as i64);
-                }
-            }
-            // SAFETY: ranges do not overlap.
-            unsafe { (to_value.slice(i, i + 1)[0], to_place.slice(i, i + 1)[0]) = (best, place) };
+    let width = LANES.min(inner);
+    let strips = inner.div_ceil(LANES);
+    parallel::items(shape.count() / inner.max(1) * strips, extent * width, |start, end| {
+        for task in start..end {
+            let (outer, left) = (task / strips, task % strips * LANES);
+            let count = LANES.min(inner - left);
+            let first = outer * extent * inner + left;
+            let found = outer * inner + left;
+            // SAFETY: strips do not overlap.
+            let (values, places) = unsafe { (to_value.slice(found, found + count), to_place.slice(found, found + count)) };
+            run_for::<T, _>(Strip { x: &numbers[first..], extent, inner, better, values, places });
         }
     });
     Ok((values, places))
+}
+
+/// Lines that are searched side by side; a dense line is searched as so many that interleave.
+const LANES: usize = 32;
+
+/// Whether `number` takes the place of `best`: if it is better, or the first NaN.
+#[inline(always)]
+#[allow(clippy::eq_op)]
+fn replaces<T: Element>(number: T, best: T, better: impl Fn(T, T) -> bool) -> bool {
+    better(number, best) | ((number != number) & (best == best))
+}
+
+/// The lines that begin at the first numbers of `x`, as many as there are results; their numbers are `inner` apart.
+struct Strip<'a, T, F> {
+    x: &'a [T],
+    extent: usize,
+    inner: usize,
+    better: F,
+    values: &'a mut [T],
+    places: &'a mut [i64],
+}
+
+impl<T: Element, F: Fn(T, T) -> bool + Copy> Kernel for Strip<'_, T, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self) {
+        let Strip { x, extent, inner, better, values, places } = self;
+        let (mut best, mut place) = ([T::zero(); LANES], [0u32; LANES]);
+        let mut step = |k: usize, x: &[T; LANES]| {
+            for i in 0..LANES {
+                let new = k == 0 || replaces(x[i], best[i], better);
+                best[i] = if new { x[i] } else { best[i] };
+                place[i] = if new { k as u32 } else { place[i] };
+            }
+        };
+        if inner == 1 && extent >= LANES {
+            let (whole, rest) = x[..extent].as_chunks::<LANES>();
+            whole.iter().enumerate().for_each(|(k, x)| step(k, x));
+            let (mut found, mut at) = (best[0], place[0] as usize * LANES);
+            for i in 1..LANES {
+                let here = place[i] as usize * LANES + i;
+                // Of equals, and of several NaN, the first.
+                let earlier = here < at && !replaces(found, best[i], better);
+                if replaces(best[i], found, better) || earlier {
+                    (found, at) = (best[i], here);
+                }
+            }
+            for (i, number) in rest.iter().enumerate() {
+                if replaces(*number, found, better) {
+                    (found, at) = (*number, extent - rest.len() + i);
+                }
+            }
+            (values[0], places[0]) = (found, at as i64);
+        } else if values.len() == LANES {
+            (0..extent).for_each(|k| step(k, x[k * inner..].first_chunk().unwrap_or(&[T::zero(); LANES])));
+            values.copy_from_slice(&best);
+            places.iter_mut().zip(place).for_each(|(to, place)| *to = place as i64);
+        } else {
+            for (i, (value, place)) in values.iter_mut().zip(places).enumerate() {
+                (*value, *place) = (x[i], 0);
+                for k in 1..extent {
+                    let number = x[k * inner + i];
+                    if replaces(number, *value, better) {
+                        (*value, *place) = (number, k as i64);
+                    }
+                }
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -62,6 +131,21 @@ mod tests {
         assert!(values.to_vec::<f32>().unwrap()[1].is_nan());
         let (values, places) = min(&x, 0, true).unwrap();
         assert_eq!((values.dims(), places.to_vec::<i64>().unwrap()), (&[1, 3][..], vec![0, 1, 1]));
+        // Lines of every kind against the definition: dense, interleaved, in whole and broken strips, with equals and NaN.
+        for dims in [[3usize, 100, 1], [2, 33, 1], [2, 7, 64], [1, 5, 45], [4, 31, 1], [1, 1, 3], [0, 3, 2], [3, 2, 0], [2, 300, 33]] {
+            for nan in [false, true] {
+                let x = Array::from_index(&dims, DType::F32, |i| if nan && i % 57 == 40 { f64::NAN } else { (i * 7919 % 23) as f64 }).unwrap();
+                let numbers = x.to_vec::<f32>().unwrap();
+                let (values, places) = max(&x, 1, false).unwrap();
+                let (values, places) = (values.to_vec::<f32>().unwrap(), places.to_vec::<i64>().unwrap());
+                for (i, (value, place)) in values.iter().zip(places).enumerate() {
+                    let line: Vec<f32> = (0..dims[1]).map(|k| numbers[(i / dims[2] * dims[1] + k) * dims[2] + i % dims[2]]).collect();
+                    let most = line.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                    let first = line.iter().position(|x| x.is_nan()).or_else(|| line.iter().position(|x| *x == most)).unwrap();
+                    assert!(place == first as i64 && (*value == line[first] || value.is_nan()), "{dims:?} {nan} line {i}: {place}, expected {first}");
+                }
+            }
+        }
         assert!(max(&Array::zeros(&[2, 0], DType::F32).unwrap(), 1, false).is_err());
     }
 }
