@@ -39,11 +39,11 @@ impl Tensor {
                 let (x, grad) = (pass.input(0)?, pass.grad());
                 // One matrix for all batches: their gradients add up inside one product.
                 if pass.input_dims(1).len() == 2 {
-                    return rows(&x)?.transpose(0, 1)?.matrix_product(&rows(grad)?, narrow);
+                    return times(&rows(&x)?.transpose(0, 1)?, &rows(grad)?, narrow);
                 }
-                x.transpose(-2, -1)?.matrix_product(grad, narrow)
+                times(&x.transpose(-2, -1)?, grad, narrow)
             };
-            Ok([pass.when(0, || pass.grad().matrix_product(&pass.input(1)?.transpose(-2, -1)?, narrow))?, pass.when(1, by_second)?])
+            Ok([pass.when(0, || times(pass.grad(), &pass.input(1)?.transpose(-2, -1)?, narrow))?, pass.when(1, by_second)?])
         })
     }
 
@@ -141,10 +141,15 @@ impl Tensor {
     }
 }
 
+/// The product of matrices, in bf16 or as their tape has it.
+fn times(a: &Tensor, b: &Tensor, narrow: bool) -> Result<Tensor> {
+    if narrow { a.matrix_product(b, true) } else { a.matmul(b) }
+}
+
 /// `dx = g W`, `dW = gᵀ x`.
 fn product_gradients(pass: &Pass, grad: &Tensor, narrow: bool) -> Result<[Option<Tensor>; 2]> {
-    let by_input = || rows(grad)?.matrix_product(&pass.input(1)?, narrow)?.reshape(pass.input_dims(0));
-    let by_weight = || rows(grad)?.transpose(0, 1)?.matrix_product(&rows(&pass.input(0)?)?, narrow);
+    let by_input = || times(&rows(grad)?, &pass.input(1)?, narrow)?.reshape(pass.input_dims(0));
+    let by_weight = || times(&rows(grad)?.transpose(0, 1)?, &rows(&pass.input(0)?)?, narrow);
     Ok([pass.when(0, by_input)?, pass.when(1, by_weight)?])
 }
 

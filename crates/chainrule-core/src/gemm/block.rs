@@ -39,7 +39,7 @@ unsafe fn loops<S: Simd, T: Number<Vector<S> = V>, V: Vector<Element = T>>(produ
     let crowded = product.b.row * size_of::<T>() as isize % CROWDED == 0;
     let pack_b = product.b.column != 1 || strips >= if crowded { CROWDED_STRIPS } else { STRIPS };
     let strip_size = if pack_a { height * deepest } else { 0 };
-    let mut buffer = pack::Buffer::take::<T>(width * deepest + strips * strip_size);
+    let mut buffer = pack::Buffer::take::<T>(width * deepest + strips * strip_size, pack::Use::Panels);
     let b_buffer: *mut T = buffer.start();
     let a_buffer = b_buffer.wrapping_add(width * deepest);
 

@@ -11,10 +11,11 @@ mod pack;
 mod pairs;
 mod panels;
 mod plan;
+mod split;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use pack::Buffer;
+pub(crate) use pack::{Buffer, Use};
 pub(crate) use pairs::{narrowed, paired};
 pub(crate) use panels::Panels;
 

@@ -12,21 +12,32 @@ struct Line([u8; 64]);
 
 thread_local! {
     /// Kept from call to call, so that products ask nothing of the system once they have run.
-    static BUFFER: Cell<Vec<Line>> = const { Cell::new(Vec::new()) };
+    static BUFFERS: [Cell<Vec<Line>>; 3] = const { [const { Cell::new(Vec::new()) }; 3] };
 }
 
-/// This thread's buffer, aligned to cache lines. It is taken out while in use: a product inside a product gets one of its own.
-pub(crate) struct Buffer(Vec<Line>);
+/// What a buffer holds.
+#[derive(Clone, Copy)]
+pub(crate) enum Use {
+    /// Copies of A and B.
+    Panels,
+    /// Sums over parts of k, while those are computed with panels.
+    Sums,
+    /// Tiles of a kernel that multiplies them itself.
+    Tiles,
+}
+
+/// This thread's buffer for a use, aligned to cache lines. It is taken out meanwhile: a product inside a product gets one of its own.
+pub(crate) struct Buffer(Vec<Line>, Use);
 
 impl Buffer {
     /// A buffer of at least `count` elements, which hold anything.
-    pub(crate) fn take<T: Float>(count: usize) -> Buffer {
-        let mut lines = BUFFER.take();
+    pub(crate) fn take<T: Float>(count: usize, for_what: Use) -> Buffer {
+        let mut lines = BUFFERS.with(|buffers| buffers[for_what as usize].take());
         let needed = (count * size_of::<T>()).div_ceil(size_of::<Line>());
         if lines.len() < needed {
             grow(&mut lines, needed);
         }
-        Buffer(lines)
+        Buffer(lines, for_what)
     }
     pub(crate) fn start<T>(&mut self) -> *mut T {
         self.0.as_mut_ptr().cast()
@@ -35,7 +46,7 @@ impl Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        BUFFER.set(std::mem::take(&mut self.0));
+        BUFFERS.with(|buffers| buffers[self.1 as usize].set(std::mem::take(&mut self.0)));
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a product is cut into tasks: by its sizes alone.
 
-use super::{Batch, Finish, Number, Product, block, dot};
+use super::{Batch, Finish, Number, Product, block, dot, split};
 use crate::parallel;
 use crate::simd::{Kernel, Simd};
 use std::ops::Range;
@@ -63,28 +63,54 @@ fn part(size: usize, parts: usize, index: usize, unit: usize) -> Range<usize> {
     cut(index)..cut(index + 1)
 }
 
-/// Rows and columns of blocks.
-fn blocks<T>(product: &Product<T>, method: Method) -> (usize, usize) {
-    let [m, n, k] = product.sizes;
-    let wanted = (m.saturating_mul(n).saturating_mul(k) / GRAIN).min(TASKS);
-    let widths = n.div_ceil(COLUMN_UNIT);
-    if method == Method::Dots {
-        return (1, wanted.clamp(1, widths));
+/// How C is cut into blocks, and what computes them.
+#[derive(Clone, Copy)]
+pub(super) struct Cut {
+    method: Method,
+    down: usize,
+    across: usize,
+}
+
+impl Cut {
+    /// For about `wanted` tasks.
+    fn new<T>(product: &Product<T>, wanted: usize) -> Cut {
+        let [m, n, _] = product.sizes;
+        let widths = n.div_ceil(COLUMN_UNIT);
+        if m <= dot::ROWS && product.a.column == 1 && product.b.row == 1 && product.b.column != 1 {
+            return Cut { method: Method::Dots, down: 1, across: wanted.clamp(1, widths) };
+        }
+        // Every block of rows packs B again: nearly for nothing where the rows of B can be copied, at a price where they must be transposed.
+        let lowest = if product.b.column == 1 { LOWEST } else { LOWEST_TURNED };
+        let (mut down, mut across) = (m.div_ceil(ROWS), n.div_ceil(COLUMNS));
+        while down * across < wanted {
+            let (height, width) = (m / down, n / across);
+            if across < widths && (2 * width > height || height < 2 * lowest) {
+                across = (2 * across).min(widths);
+            } else if height >= 2 * lowest {
+                down *= 2;
+            } else {
+                break;
+            }
+        }
+        Cut { method: Method::Tiles, down, across }
     }
-    // Every block of rows packs B again: nearly for nothing where the rows of B can be copied, at a price where they must be transposed.
-    let lowest = if product.b.column == 1 { LOWEST } else { LOWEST_TURNED };
-    let (mut down, mut across) = (m.div_ceil(ROWS), n.div_ceil(COLUMNS));
-    while down * across < wanted {
-        let (height, width) = (m / down, n / across);
-        if across < widths && (2 * width > height || height < 2 * lowest) {
-            across = (2 * across).min(widths);
-        } else if height >= 2 * lowest {
-            down *= 2;
-        } else {
-            break;
+
+    pub(super) fn blocks(&self) -> usize {
+        self.down * self.across
+    }
+
+    /// Computes block `index` of a product of the sizes for which this was made.
+    ///
+    /// # Safety
+    /// As for [`super::gemm`]; no two threads may compute the same block.
+    pub(super) unsafe fn compute<T: Number>(&self, product: &Product<T>, index: usize) {
+        let [m, n, _] = product.sizes;
+        let rows = part(m, self.down, index / self.across, ROW_UNIT);
+        let columns = part(n, self.across, index % self.across, COLUMN_UNIT);
+        if !rows.is_empty() && !columns.is_empty() {
+            Block { product, method: self.method, rows, columns }.compute();
         }
     }
-    (down, across)
 }
 
 /// Whether the product is better read the other way round, Cᵀ = Bᵀ·Aᵀ: that gives C rows of neighbouring elements, or leaves few rows for dot products.
@@ -110,28 +136,35 @@ pub(super) unsafe fn run<T: Number>(mut batch: Batch, mut product: Product<T>) {
         (batch.a, batch.b) = (batch.b, batch.a);
     }
     let [m, n, k] = product.sizes;
-    let dots = m <= dot::ROWS && product.a.column == 1 && product.b.row == 1 && product.b.column != 1;
-    let method = if dots { Method::Dots } else { Method::Tiles };
-    let (down, across) = blocks(&product, method);
-    let blocks = down * across;
-    if blocks == 1 && batch.count == 1 {
-        return Block { product: &product, method, rows: 0..m, columns: 0..n }.compute();
+    let work = m.saturating_mul(n).saturating_mul(k);
+    let wanted = (work / GRAIN).min(TASKS);
+    let cut = Cut::new(&product, wanted);
+    let blocks = cut.blocks();
+    if batch.count == 1 {
+        let parts = split::parts(k, blocks, wanted);
+        // SAFETY: the caller's promise.
+        unsafe {
+            if parts > 1 {
+                return split::run(&product, cut, parts);
+            }
+            if blocks == 1 {
+                return cut.compute(&product, 0);
+            }
+        }
     }
     // Small products share a task.
-    let group = if blocks > 1 { 1 } else { (GRAIN / (m * n * k).max(1)).max(1) };
+    let group = if blocks > 1 { 1 } else { (GRAIN / work.max(1)).max(1) };
     let total = batch.count * blocks;
     let whole = &product;
     parallel::run(total.div_ceil(group), |task| {
         for index in task * group..((task + 1) * group).min(total) {
-            let (which, index) = ((index / blocks) as isize, index % blocks);
+            let which = (index / blocks) as isize;
             let mut product = *whole;
             product.a.start = product.a.start.wrapping_offset(which * batch.a);
             product.b.start = product.b.start.wrapping_offset(which * batch.b);
             product.c.start = product.c.start.wrapping_offset(which * batch.c);
-            let (rows, columns) = (part(m, down, index / across, ROW_UNIT), part(n, across, index % across, COLUMN_UNIT));
-            if !rows.is_empty() && !columns.is_empty() {
-                Block { product: &product, method, rows, columns }.compute();
-            }
+            // SAFETY: the caller's promise; every block of every product is one task's.
+            unsafe { cut.compute(&product, index % blocks) };
         }
     });
 }

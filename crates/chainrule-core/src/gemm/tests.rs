@@ -177,7 +177,18 @@ fn every_edge() {
 fn large_products_and_blocks() {
     let _alone = alone();
     let mut random = Random(11);
-    for sizes in [[600, 300, 70], [70, 600, 300], [40, 40, 5000], [5, 1000, 500], [1000, 5, 500], [1, 3000, 400], [3000, 1, 400]] {
+    for sizes in [
+        [600, 300, 70],
+        [70, 600, 300],
+        [40, 40, 5000],
+        [5, 1000, 500],
+        [1000, 5, 500],
+        [1, 3000, 400],
+        [3000, 1, 400],
+        [8, 8, 60_000],
+        [9, 40, 9000],
+        [1, 1, 600_001],
+    ] {
         for layouts in [[Layout::Rows; 3], [Layout::Columns, Layout::Rows, Layout::Rows], [Layout::Rows, Layout::Columns, Layout::Columns]] {
             check::<f32>(sizes, layouts, 1.0, 1, Activation::LeakyRelu(0.2), &mut random);
             check::<f64>(sizes, layouts, 0.0, 2, Activation::Relu, &mut random);
@@ -190,7 +201,7 @@ fn same_bits_for_any_number_of_threads() {
     let _alone = alone();
     let before = parallel::threads();
     let mut random = Random(3);
-    for [m, n, k] in [[128, 128, 128], [300, 500, 700], [64, 256, 784], [3, 2000, 500], [33, 31, 20000], [1, 900, 1000]] {
+    for [m, n, k] in [[128, 128, 128], [300, 500, 700], [64, 256, 784], [3, 2000, 500], [33, 31, 20000], [8, 8, 100_000], [1, 5, 300_000], [1, 900, 1000]] {
         for (left, right) in [(Layout::Rows, Layout::Rows), (Layout::Rows, Layout::Columns), (Layout::Columns, Layout::Rows)] {
             let (a, b) = (Stored::<f32>::new(m, k, left, &mut random), Stored::<f32>::new(k, n, right, &mut random));
             let mut results = Vec::new();

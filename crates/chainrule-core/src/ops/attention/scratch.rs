@@ -1,7 +1,7 @@
 //! A task's own memory, and copies of parts of the operands there, in the order in which products read them.
 
 use crate::float::Float;
-use crate::gemm::{Buffer, Matrix, MatrixMut};
+use crate::gemm::{Buffer, Matrix, MatrixMut, Use};
 use crate::simd::{Kernel, Simd, Vector, transposed};
 
 /// Rows in scratch memory have a multiple of so many numbers: whole registers at any level.
@@ -23,7 +23,7 @@ pub(super) struct Scratch<T> {
 impl<T: Float> Scratch<T> {
     /// Room for `count` elements, in matrices of [`padded`] rows.
     pub fn take(count: usize) -> Scratch<T> {
-        let mut buffer = Buffer::take::<T>(count);
+        let mut buffer = Buffer::take::<T>(count, Use::Tiles);
         Scratch { next: buffer.start(), left: count, _buffer: buffer }
     }
 
