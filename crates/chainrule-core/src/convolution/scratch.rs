@@ -17,9 +17,16 @@ pub(super) struct Scratch(Vec<Line>);
 impl Scratch {
     /// Room for `count` numbers, of any value.
     pub fn new<T>(count: usize) -> Scratch {
-        let mut lines = FREE.with_borrow_mut(|free| free.pop()).unwrap_or_default();
         let needed = (count * size_of::<T>()).div_ceil(size_of::<Line>());
+        let mut lines = FREE.with_borrow_mut(|free| {
+            // The smallest that is large enough, or else the largest.
+            let waste = |i: &usize| if free[*i].len() >= needed { (false, free[*i].len()) } else { (true, usize::MAX - free[*i].len()) };
+            let best = (0..free.len()).min_by_key(waste);
+            best.map(|i| free.swap_remove(i)).unwrap_or_default()
+        });
         if lines.len() < needed {
+            // The old contents are not worth a copy.
+            lines.clear();
             lines.resize(needed, Line([0; 8]));
         }
         // Tests must notice whoever reads what nobody wrote.

@@ -6,7 +6,9 @@ use super::super::layout::Planes;
 use super::super::plan::Sizes;
 use super::super::scratch::Scratch;
 use super::super::{Geometry, Number, lanes};
-use super::tiles::{self, Source, Tiles, Values};
+use super::gather::{Source, gather, room};
+use super::scatter::{Results, scatter};
+use super::tiles::{Tiles, Values};
 use super::transform::{Filter, Three, Two};
 use super::weights::{self, Weights};
 use crate::gemm::{Activation, Matrix, MatrixMut, gemm_tile};
@@ -16,7 +18,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 /// Numbers of a block of transformed tiles that leave the second-level cache room for the rest.
-const BLOCK: usize = 160 * 1024;
+const BLOCK: usize = 192 * 1024;
 /// Channels of a block of transformed weights.
 const DEPTH: usize = 64;
 /// Up to so many tiles make one block, which all threads share; its weights are transformed where they are used.
@@ -114,7 +116,7 @@ impl<T: Number> Correlation<'_, T> {
         let shared = Target::new(unsafe { std::slice::from_raw_parts_mut(shared.start::<T>(), count) });
         let task = |what, items| T::run(Task { correlation: self, plan: &plan, what, items, shared, out, filter: PhantomData::<F> });
         if plan.blocks == 1 {
-            parallel::run(plan.phases * plan.channels, |vector| task(What::Inputs, vector..vector + 1));
+            parallel::run(plan.channels, |vector| task(What::Inputs, vector..vector + 1));
             parallel::run(plan.panels, |panel| task(What::Panels, panel..panel + 1));
         } else {
             let pieces = plan.panels * plan.pieces();
@@ -129,7 +131,7 @@ impl<T: Number> Correlation<'_, T> {
 /// A stage of the work, and so what items are.
 #[derive(Clone, Copy)]
 enum What {
-    /// Phases and vectors of channels of the only block, which are shared.
+    /// Vectors of channels of the only block, which are shared.
     Inputs,
     /// Panels of the outputs, over the shared inputs.
     Panels,
@@ -137,6 +139,14 @@ enum What {
     Weights,
     /// Blocks of tiles, over the shared weights.
     Blocks,
+}
+
+/// Where a task finds room for a block of weights of its own, a panel's sums, and rows of images.
+#[derive(Clone, Copy)]
+struct Room<T> {
+    weights: *mut T,
+    sums: *mut T,
+    rows: *mut T,
 }
 
 struct Task<'a, T, F> {
@@ -159,25 +169,23 @@ impl<T: Number, F: Filter> Kernel for Task<'_, T, F> {
             What::Panels => (0, plan.weights.count(), plan.sums.count()),
             What::Blocks => (plan.input.count(), 0, plan.sums.count()),
         };
-        let mut scratch = Scratch::new::<T>(input + weights + sums + tiles::room(plan.lanes));
-        let input_at: *mut T = scratch.start();
-        let weights_at = input_at.wrapping_add(input);
-        let sums_at = weights_at.wrapping_add(weights);
-        let rows = sums_at.wrapping_add(sums);
+        let mut scratch = Scratch::new::<T>(input + weights + sums + room(plan.lanes));
+        let own: *mut T = scratch.start();
+        let room = Room { weights: own.wrapping_add(input), sums: own.wrapping_add(input + weights), rows: own.wrapping_add(input + weights + sums) };
         let shared = self.shared.pointer();
         for item in self.items.clone() {
             // SAFETY: `simd::run` has checked the level; the scratch memory has room for the plan's values, and items write parts of their own.
             unsafe {
                 match self.what {
-                    What::Inputs => self.gather::<T::Vector<S>>(0, item, shared, rows),
+                    What::Inputs => self.gather::<T::Vector<S>>(0, item, shared, room.rows),
                     What::Weights => self.transform_weights::<T::Vector<S>>(item, shared.add(item * plan.weights.count())),
-                    What::Panels => self.panel::<T::Vector<S>>(0, item, shared, None, weights_at, sums_at, rows),
+                    What::Panels => self.panel::<T::Vector<S>>(0, item, shared, None, room),
                     What::Blocks => {
-                        for vector in 0..plan.phases * plan.channels {
-                            self.gather::<T::Vector<S>>(item, vector, input_at, rows);
+                        for vector in 0..plan.channels {
+                            self.gather::<T::Vector<S>>(item, vector, own, room.rows);
                         }
                         for panel in 0..plan.panels {
-                            self.panel::<T::Vector<S>>(item, panel, input_at, Some(shared), weights_at, sums_at, rows);
+                            self.panel::<T::Vector<S>>(item, panel, own, Some(shared), room);
                         }
                     }
                 }
@@ -187,24 +195,23 @@ impl<T: Number, F: Filter> Kernel for Task<'_, T, F> {
 }
 
 impl<T: Number, F: Filter> Task<'_, T, F> {
-    /// A phase and vector of the channels of a block.
+    /// A vector of the channels of a block, in all phases.
     #[inline(always)]
     unsafe fn gather<V: Vector<Element = T>>(&self, block: usize, vector: usize, to: *mut T, rows: *mut T) {
         let (plan, &Correlation { g, sizes, turned, source, .. }) = (self.plan, self.correlation);
-        let first = vector % plan.channels * V::LANES;
-        let phase = [vector / plan.channels / F::STRIDE, vector / plan.channels % F::STRIDE];
         let (size, lead, stride) = if turned {
             let lead = g.padding.map(|padding| if F::STRIDE == 1 { 2 - padding as isize } else { 1 });
             ([g.out_height, g.out_width], lead, 1)
         } else {
-            ([g.height, g.width], [0, 1].map(|i| g.padding[i] as isize - phase[i] as isize), F::STRIDE)
+            ([g.height, g.width], g.padding.map(|padding| padding as isize), F::STRIDE)
         };
-        let plane = size[0] * size[1];
+        let (plane, first) = (size[0] * size[1], vector * V::LANES);
         // SAFETY: the channels exist, and the caller has room for the block.
         unsafe {
             let from = Planes { start: source.as_ptr().add(first * plane), image: sizes.channels * plane, channel: plane };
-            let source = Source { from, size, lead, stride, channels: V::LANES.min(sizes.channels - first) };
-            tiles::gather::<T, V, F, false>(&plan.tiles, plan.block(block), source, to.add(vector * V::LANES), plan.input, rows);
+            let source =
+                Source { from, size, lead, stride, channels: V::LANES.min(sizes.channels - first), ahead: if plan.blocks > 1 { plan.units } else { 1 } };
+            gather::<T, V, F, false>(&plan.tiles, plan.block(block), source, to.add(first), plan.input, plan.channels * V::LANES, rows);
         }
     }
 
@@ -237,20 +244,15 @@ impl<T: Number, F: Filter> Task<'_, T, F> {
 
     /// Two vectors of outputs of a block of tiles.
     #[inline(always)]
-    unsafe fn panel<V: Vector<Element = T>>(
-        &self,
-        block: usize,
-        panel: usize,
-        input: *const T,
-        weights: Option<*mut T>,
-        own: *mut T,
-        sums: *mut T,
-        rows: *mut T,
-    ) {
+    unsafe fn panel<V: Vector<Element = T>>(&self, block: usize, panel: usize, input: *const T, weights: Option<*mut T>, room: Room<T>) {
+        let Room { weights: own, sums, rows } = room;
         let (plan, &Correlation { g, sizes, turned, bias, activation, .. }) = (self.plan, self.correlation);
         let units = plan.block(block);
         let count = units.clone().map(|unit| plan.tiles.unit(unit).tiles).sum::<usize>();
         let width = if self.outputs(panel, 1).0.is_empty() { V::LANES } else { 2 * V::LANES };
+        let size = if turned { [g.height, g.width] } else { [g.out_height, g.out_width] };
+        let plane = size[0] * size[1];
+        let stride = if turned { F::STRIDE } else { 1 };
         // SAFETY: the caller's promise.
         unsafe {
             for piece in 0..plan.pieces() {
@@ -272,16 +274,13 @@ impl<T: Number, F: Filter> Task<'_, T, F> {
                     gemm_tile([count, width, depth], a, b, beta, c);
                 }
             }
-            let size = if turned { [g.height, g.width] } else { [g.out_height, g.out_width] };
-            let plane = size[0] * size[1];
-            let stride = if turned { F::STRIDE } else { 1 };
             for vector in (0..width / V::LANES).step_by(stride) {
                 let (outputs, phase) = self.outputs(panel, vector);
                 let first = if stride == 1 { [0, 0] } else { [phase[0] as isize - g.padding[0] as isize, -(g.padding[1] as isize)] };
                 let bias = bias.map_or(V::splat(T::default()), |bias| V::load_first(bias.as_ptr().add(outputs.start), outputs.len()));
                 let start = self.out.pointer().add(outputs.start * plane);
-                let to = tiles::Target { start, size, first, stride, image: sizes.outputs * plane, channels: outputs.len(), bias, activation };
-                tiles::scatter::<T, V, F>(&plan.tiles, units.clone(), sums.add(vector * V::LANES), plan.sums, to, rows);
+                let to = Results { start, size, first, stride, image: sizes.outputs * plane, channels: outputs.len(), bias, activation };
+                scatter::<T, V, F>(&plan.tiles, units.clone(), sums.add(vector * V::LANES), plan.sums, to, rows);
             }
         }
     }

@@ -3,7 +3,8 @@
 use super::super::layout::Planes;
 use super::super::scratch::Scratch;
 use super::super::{Geometry, Number, lanes};
-use super::tiles::{self, Source, Tiles, Values};
+use super::gather::{Source, gather, room};
+use super::tiles::{Tiles, Values};
 use super::transform::{Filter, Three, Two};
 use super::weights;
 use crate::gemm::{Matrix, MatrixMut, gemm_tile};
@@ -115,7 +116,7 @@ impl<T: Number, F: Filter> Kernel for Task<'_, T, F> {
     fn run<S: Simd>(self) {
         let plan = self.plan;
         let lanes = T::Vector::<S>::LANES;
-        let rows = tiles::room(lanes).max((plan.channel_part * self.gradient.g.taps() + lanes) * lanes);
+        let rows = room(lanes).max((plan.channel_part * self.gradient.g.taps() + lanes) * lanes);
         let mut scratch = Scratch::new::<T>(plan.input.count() + plan.gradient.count() + plan.sums.count() + rows);
         // SAFETY: `simd::run` has checked the level; the scratch memory has room for what the plan says.
         unsafe { self.item::<T::Vector<S>>(scratch.start()) };
@@ -141,17 +142,22 @@ impl<T: Number, F: Filter> Task<'_, T, F> {
                 let count = block.clone().map(|unit| plan.tiles.unit(unit).tiles).sum::<usize>();
                 for vector in (0..channels).step_by(V::LANES) {
                     let from = Planes { start: x.as_ptr().add((channel + vector) * x_plane), image: g.in_channels * x_plane, channel: x_plane };
-                    for phase in 0..plan.phases {
-                        let lead = [g.padding[0] as isize - (phase / F::STRIDE) as isize, g.padding[1] as isize - (phase % F::STRIDE) as isize];
-                        let source = Source { from, size: [g.height, g.width], lead, stride: F::STRIDE, channels: V::LANES.min(channels - vector) };
-                        let to = input.add(phase * V::LANES + vector);
-                        tiles::gather::<T, V, F, false>(&plan.tiles, block.clone(), source, to, plan.input, rows);
-                    }
+                    let lead = g.padding.map(|padding| padding as isize);
+                    let source =
+                        Source { from, size: [g.height, g.width], lead, stride: F::STRIDE, channels: V::LANES.min(channels - vector), ahead: plan.units };
+                    gather::<T, V, F, false>(&plan.tiles, block.clone(), source, input.add(vector), plan.input, V::LANES, rows);
                 }
                 for vector in (0..outputs).step_by(V::LANES) {
                     let from = Planes { start: dy.as_ptr().add((output + vector) * dy_plane), image: g.out_channels * dy_plane, channel: dy_plane };
-                    let source = Source { from, size: [g.out_height, g.out_width], lead: [0, 0], stride: 1, channels: V::LANES.min(outputs - vector) };
-                    tiles::gather::<T, V, F, true>(&plan.tiles, block.clone(), source, gradient.add(vector), plan.gradient, rows);
+                    let source = Source {
+                        from,
+                        size: [g.out_height, g.out_width],
+                        lead: [0, 0],
+                        stride: 1,
+                        channels: V::LANES.min(outputs - vector),
+                        ahead: plan.units,
+                    };
+                    gather::<T, V, F, true>(&plan.tiles, block.clone(), source, gradient.add(vector), plan.gradient, 0, rows);
                 }
                 let (rows_of_sums, width) = (if plan.phases > 1 { plan.phases * V::LANES } else { channels }, outputs.next_multiple_of(V::LANES));
                 for value in 0..plan.input.values {

@@ -6,7 +6,9 @@
 //! A number that is not finite makes not only the results that depend on it NaN but all of its tile; sums are rounded about three times as coarsely as direct ones.
 
 mod correlation;
+mod gather;
 mod gradient;
+mod scatter;
 mod tiles;
 mod transform;
 mod weights;

@@ -3,6 +3,7 @@
 //! `y[n][o][i] = bias[o] + Σ_c Σ_k w[o][c][k] · x[n][c][i·stride + k·dilation - padding]`, where `i` and `k` have as many coordinates as there are dimensions.
 //!
 //! [`convolution`], [`convolution_input_gradient`] (with a bias the transposed convolution) and [`convolution_weight_gradient`] are linear in each operand and are each other's derivatives, so any order of gradient is made of them.
+//! f32 kernels of 3×3 at stride 1, and of 4×4 at stride 2, of many channels take fewer multiplications than the sum has (Winograd's minimal filters): what is not finite then spreads over a tile of 4×4 results, as NaN.
 //! All run on the kernels for images: a sequence is an image of one row; for a volume see `depth`.
 
 mod depth;
@@ -18,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::float::with_float;
 use crate::gemm::Activation;
 use crate::ops::{expect_shape, same_dtype};
-use crate::shape::Shape;
+use crate::shape::{MAX_RANK, Shape};
 use depth::Depth;
 
 /// How the window of a convolution in N dimensions walks: depth before height before width.
@@ -86,6 +87,17 @@ fn split<const N: usize>(op: &'static str, x: &[usize]) -> Result<(Option<usize>
     }
 }
 
+/// `[N, C, ..]` or `[C, ..]`.
+fn shape<const N: usize>(batch: Option<usize>, channels: usize, extents: [usize; N]) -> Result<Shape> {
+    let mut dims = [0; MAX_RANK];
+    let mut rank = 0;
+    for extent in batch.into_iter().chain([channels]).chain(extents) {
+        dims[rank] = extent;
+        rank += 1;
+    }
+    Shape::new(&dims[..rank])
+}
+
 impl<const N: usize> Convolution<N> {
     /// The sizes of the convolution of an input `[N, IC, ..]` or `[IC, ..]` with a weight `[OC, IC/groups, kernel..]`, when they fit.
     fn sizes(&self, op: &'static str, x: &[usize], w: &[usize]) -> Result<Sizes<N>> {
@@ -122,17 +134,17 @@ impl<const N: usize> Convolution<N> {
             };
         }
         let sizes = Sizes { batch, in_channels, input, out_channels, kernel, output, window: *self };
-        Shape::new(&sizes.output_dims())?;
+        sizes.output_shape()?;
         Ok(sizes)
     }
 }
 
 impl<const N: usize> Sizes<N> {
-    fn input_dims(&self) -> Vec<usize> {
-        self.batch.into_iter().chain([self.in_channels]).chain(self.input).collect()
+    fn input_shape(&self) -> Result<Shape> {
+        shape(self.batch, self.in_channels, self.input)
     }
-    fn output_dims(&self) -> Vec<usize> {
-        self.batch.into_iter().chain([self.out_channels]).chain(self.output).collect()
+    fn output_shape(&self) -> Result<Shape> {
+        shape(self.batch, self.out_channels, self.output)
     }
 
     /// The convolution of images that computes this one.
@@ -179,7 +191,7 @@ impl<const N: usize> Sizes<N> {
     /// The gradient of the input from that of the images that the kernels read.
     fn input_from_images(&self, dx: Array) -> Result<Array> {
         let dx = if N == 3 { self.depth().fold(&dx)? } else { dx };
-        dx.reshape(&self.input_dims())
+        dx.reshape(&self.input_shape()?)
     }
     /// The shape of the images that the kernels read.
     fn image_dims(&self) -> Result<Shape> {
@@ -197,10 +209,10 @@ impl<const N: usize> Sizes<N> {
     }
     fn output_from_images(&self, y: Array) -> Result<Array> {
         if N < 3 {
-            return y.reshape(&self.output_dims());
+            return y.reshape(&self.output_shape()?);
         }
         let plane = self.output[1..].iter().product();
-        y.reshape(&[self.batch.unwrap_or(1), self.output[0], self.out_channels, plane])?.transpose(1, 2)?.reshape(&self.output_dims())
+        y.reshape(&[self.batch.unwrap_or(1), self.output[0], self.out_channels, plane])?.transpose(1, 2)?.reshape(&self.output_shape()?)
     }
 }
 
@@ -233,7 +245,7 @@ pub fn convolution<const N: usize>(x: &Array, weight: &Array, bias: Option<&Arra
 pub fn convolution_input_gradient<const N: usize>(dy: &Array, weight: &Array, input: &[usize], window: &Convolution<N>) -> Result<Array> {
     let op = named::<N>(["conv1d_input_gradient", "conv2d_input_gradient", "conv3d_input_gradient"]);
     let sizes = window.sizes(op, input, weight.dims())?;
-    expect_shape(op, "the gradient", dy, &sizes.output_dims())?;
+    expect_shape(op, "the gradient", dy, &sizes.output_shape()?)?;
     spread(op, dy, weight, None, &sizes)
 }
 
@@ -257,7 +269,7 @@ pub fn convolution_weight_gradient<const N: usize>(x: &Array, dy: &Array, weight
     let op = named::<N>(["conv1d_weight_gradient", "conv2d_weight_gradient", "conv3d_weight_gradient"]);
     let dtype = same_dtype(op, x, dy)?;
     let sizes = window.sizes(op, x.dims(), weight)?;
-    expect_shape(op, "the gradient", dy, &sizes.output_dims())?;
+    expect_shape(op, "the gradient", dy, &sizes.output_shape()?)?;
     let g = sizes.geometry();
     with_float!(op, dtype, T => {
         let (x, dy) = (sizes.input_images(x)?, sizes.output_images(dy)?);
@@ -275,6 +287,8 @@ pub fn convolution_bias_gradient(dy: &Array, dimensions: usize) -> Result<Array>
     let Some(channels) = dy.rank().checked_sub(dimensions + 1).filter(|&channels| channels < 2) else {
         return Err(Error::shape("conv_bias_gradient", format!("the gradient has shape {:?}, expected [N, C] or [C] and {dimensions} extents", dy.shape())));
     };
-    let others: Vec<usize> = (0..dy.rank()).filter(|&axis| axis != channels).collect();
-    crate::ops::reduce::sum(dy, &others, false)
+    let mut others = [0; MAX_RANK];
+    let all = (0..dy.rank()).filter(|&axis| axis != channels);
+    all.zip(&mut others).for_each(|(axis, other)| *other = axis);
+    crate::ops::reduce::sum(dy, &others[..dy.rank() - 1], false)
 }

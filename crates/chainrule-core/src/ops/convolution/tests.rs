@@ -31,7 +31,7 @@ fn check<const N: usize>(batch: usize, channels: usize, outputs: usize, input: [
     let sizes = window.sizes("conv", &x_dims, &w_dims).unwrap();
     let axes: Vec<[usize; 6]> = (0..N).map(|d| [input[d], kernel[d], window.stride[d], window.padding[d], window.dilation[d], sizes.output[d]]).collect();
     at_every_level(|dtype, tolerance| {
-        let (x, w, dy) = (noise(&x_dims, 1, dtype), noise(&w_dims, 2, dtype), noise(&sizes.output_dims(), 3, dtype));
+        let (x, w, dy) = (noise(&x_dims, 1, dtype), noise(&w_dims, 2, dtype), noise(&sizes.output_shape().unwrap(), 3, dtype));
         let (bias, shift) = (noise(&[outputs], 4, dtype), noise(&[channels], 5, dtype));
         let [xs, ws, dys, biases, shifts] = [&x, &w, &dy, &bias, &shift].map(doubles);
         let pixels = sizes.output.iter().product::<usize>();

@@ -6,7 +6,6 @@ use super::{Convolution, Sizes, named, split, spread};
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::ops::{expect_shape, same_dtype};
-use crate::shape::Shape;
 
 /// How a transposed convolution in N dimensions spreads its input: depth before height before width.
 ///
@@ -94,7 +93,7 @@ impl<const N: usize> TransposedConvolution<N> {
             return Err(Error::shape(op, format!("input {x:?} and weight {w:?} leave no output with padding {:?}; pad less", self.padding)));
         };
         let sizes = Sizes { batch, in_channels: out_channels, input: output, out_channels: in_channels, kernel, output: input, window: self.convolution() };
-        Shape::new(&sizes.input_dims())?;
+        sizes.input_shape()?;
         Ok(sizes)
     }
 }

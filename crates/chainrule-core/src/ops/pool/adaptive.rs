@@ -185,7 +185,7 @@ impl<T: Float> Kernel for Means<'_, T> {
         if self.y.is_empty() {
             return;
         }
-        let mut sums = vec![T::zero(); width];
+        let mut sums = if columns > 1 { vec![T::zero(); width] } else { Vec::new() };
         for (row, y) in self.y.chunks_exact_mut(columns).enumerate() {
             let (plane, down) = (&self.x[row / rows * height * width..][..height * width], window(row % rows, rows, height));
             if columns == 1 {

@@ -259,13 +259,19 @@ struct Positions {
     pool: Pool2d,
     planes: Planes,
     /// Row and column of each place in a window, for the places that a byte holds.
-    taps: Vec<[usize; 2]>,
+    taps: [[u8; 2]; 256],
+    /// How many there are; none where places are larger than a byte.
+    count: usize,
 }
 
 impl Positions {
     fn new(pool: &Pool2d, planes: Planes) -> Positions {
-        let taps = if place_type(pool) == DType::U8 { pool.kernel[0] * pool.kernel[1] } else { 0 };
-        Positions { pool: *pool, planes, taps: (0..taps).map(|place| [place / pool.kernel[1], place % pool.kernel[1]]).collect() }
+        let count = if place_type(pool) == DType::U8 { pool.kernel[0] * pool.kernel[1] } else { 0 };
+        let mut taps = [[0; 2]; 256];
+        for (place, tap) in taps.iter_mut().enumerate().take(count) {
+            *tap = [place / pool.kernel[1], place % pool.kernel[1]].map(|k| k as u8);
+        }
+        Positions { pool: *pool, planes, taps, count }
     }
 
     /// Calls `body` with each window of a plane, its number and position; the position is none when outside the plane.
@@ -281,9 +287,9 @@ impl Positions {
 
     #[inline(always)]
     fn find(&self, row: usize, column: usize, place: usize) -> Option<usize> {
-        let [i, j] = match self.taps.get(place) {
-            Some(tap) => *tap,
-            None if self.taps.is_empty() => [place / self.pool.kernel[1], place % self.pool.kernel[1]],
+        let [i, j] = match self.taps[..self.count].get(place) {
+            Some(tap) => tap.map(usize::from),
+            None if self.count == 0 => [place / self.pool.kernel[1], place % self.pool.kernel[1]],
             None => return None,
         };
         if i >= self.pool.kernel[0] {

@@ -142,7 +142,11 @@ impl Planes {
             return Err(Error::shape(op, format!("input has shape {dims:?}, expected [N, C, H, W] or [C, H, W]")));
         };
         let output = output(input)?;
-        Ok((Planes { count: outer.iter().product(), input, output }, Shape::new(&[outer, &output].concat())?))
+        let shape = match *outer {
+            [channels] => Shape::new(&[channels, output[0], output[1]])?,
+            _ => Shape::new(&[outer[0], outer[1], output[0], output[1]])?,
+        };
+        Ok((Planes { count: outer.iter().product(), input, output }, shape))
     }
 
     fn input_size(&self) -> usize {

@@ -6,6 +6,9 @@ use crate::float::Float;
 /// Windows of a piece.
 pub(super) const PIECE: usize = 16;
 
+/// The most taps of a window that is taken in pieces.
+const TAPS: usize = 256;
+
 /// A position of a window: its distance from the window's start in memory, and its place in the window.
 pub(super) type Tap = (usize, usize);
 
@@ -44,27 +47,33 @@ pub(super) fn put<T: Copy>(piece: [T; PIECE], to: &mut [T], count: usize) {
 pub(super) fn walk<T: Float, R: Reduce<T>>(pool: &Pool2d, planes: Planes, x: &[T], reduce: &mut R) {
     let Planes { input: [height, width], output: [rows, columns], .. } = planes;
     let (stride, inside) = (pool.stride[1], pool.inside(width, columns));
-    let mut taps: Vec<Tap> = Vec::new();
+    let (mut taps, mut count) = ([Tap::default(); TAPS], 0);
+    // Larger windows are taken tap by tap.
+    let inside = if pool.kernel[0].saturating_mul(pool.kernel[1]) > TAPS { inside.start..inside.start } else { inside };
     for row in 0..x.len() / (height * width) * rows {
         let (plane, first) = (&x[row / rows * height * width..], row * columns);
         let lines = pool.taps(0, row % rows, height).map(|i| (i, pool.start(0, row % rows, i)));
         let mut done = inside.start;
         if !inside.is_empty() {
-            taps.clear();
-            taps.extend(lines.clone().flat_map(|(i, line)| (0..pool.kernel[1]).map(move |j| (line * width + j * pool.dilation[1], i * pool.kernel[1] + j))));
+            let all = lines.clone().flat_map(|(i, line)| (0..pool.kernel[1]).map(move |j| (line * width + j * pool.dilation[1], i * pool.kernel[1] + j)));
+            count = 0;
+            for (tap, place) in taps.iter_mut().zip(all) {
+                *tap = place;
+                count += 1;
+            }
         }
         while done < inside.end {
-            let (x, count) = (&plane[pool.start(1, done, 0)..], PIECE.min(inside.end - done));
+            let (x, pieces, taps) = (&plane[pool.start(1, done, 0)..], PIECE.min(inside.end - done), &taps[..count]);
             let taken = match stride {
-                1 => reduce.piece::<1, PIECE>(x, &taps, first + done, count),
-                2 => reduce.piece::<2, { 2 * PIECE }>(x, &taps, first + done, count),
-                3 => reduce.piece::<3, { 3 * PIECE }>(x, &taps, first + done, count),
+                1 => reduce.piece::<1, PIECE>(x, taps, first + done, pieces),
+                2 => reduce.piece::<2, { 2 * PIECE }>(x, taps, first + done, pieces),
+                3 => reduce.piece::<3, { 3 * PIECE }>(x, taps, first + done, pieces),
                 _ => false,
             };
             if !taken {
                 break;
             }
-            done += count;
+            done += pieces;
         }
         for o in (0..inside.start).chain(done..columns) {
             let across = pool.taps(1, o, width);
