@@ -50,9 +50,9 @@ impl Tensor {
         let options = Options { causal: how.causal, scale: how.scale, dropout: stream.map(|stream| (how.dropout, stream)) };
         let mask = how.mask.as_ref();
         let Attended { output, log2_sum } = attention::attention(&self.array, &key.array, &value.array, mask.map(|m| &m.array), &options)?;
-        let inputs: Vec<&Tensor> = [self, key, value].into_iter().chain(mask).collect();
+        let all = [self, key, value, mask.unwrap_or(value)];
         let masked = mask.is_some();
-        Tensor::record_many("scaled_dot_product_attention", &inputs, Keep::INPUTS.and(Keep::OUTPUT), output, move |pass, out| {
+        Tensor::record_many("scaled_dot_product_attention", &all[..3 + masked as usize], Keep::INPUTS.and(Keep::OUTPUT), output, move |pass, out| {
             if pass.recorded() || pass.needs(3) {
                 for (slot, gradient) in out.iter_mut().zip(composed(pass, masked, &options)?) {
                     *slot = gradient;

@@ -1,6 +1,7 @@
 //! A tensor cut into parts along a dimension. All parts are one operation.
 
 use crate::{Array, Error, Keep, Result, Tensor};
+use chainrule_core::ops::join;
 
 impl Tensor {
     /// Consecutive parts of these sizes along `axis` (PyTorch's `split` with a list).
@@ -41,7 +42,12 @@ impl Tensor {
                     None => pass.constant(Array::zeros(&dims, pass.input_dtype(0))?),
                 });
             }
-            out[0] = Some(Tensor::concatenate(&full.iter().collect::<Vec<_>>(), axis)?);
+            out[0] = Some(if pass.recorded() {
+                Tensor::concatenate(&full.iter().collect::<Vec<_>>(), axis)?
+            } else {
+                // An operation on all parts may have laid their gradients side by side.
+                Tensor::off(join::rejoin(&full.iter().map(|part| &part.array).collect::<Vec<_>>(), axis)?)
+            });
             Ok(())
         })
     }

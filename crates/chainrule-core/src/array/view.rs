@@ -74,6 +74,21 @@ impl Array {
         self.stepped(axis, start, start + length, 1)
     }
 
+    /// The array that these are consecutive parts of along dimension `axis`, as [`narrow`](Array::narrow) makes them, if they are and none is empty.
+    pub fn spanning(parts: &[&Array], axis: usize) -> Option<Array> {
+        let (first, others) = parts.split_first()?;
+        let mut all = (*first).clone();
+        for part in others {
+            let place = |array: &Array| (array.dtype, array.strides, array.shape.without(axis));
+            let next = all.offset as isize + all.shape[axis] as isize * all.strides[axis];
+            if axis >= part.rank() || place(part) != place(&all) || !part.block.is_same(&all.block) || next != part.offset as isize || part.count() == 0 {
+                return None;
+            }
+            all.shape = all.shape.with(axis, all.shape[axis] + part.shape[axis]);
+        }
+        (first.count() > 0).then_some(all)
+    }
+
     /// Every `step`-th index of a dimension in `start..end`.
     ///
     /// # Errors

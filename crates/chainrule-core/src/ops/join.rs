@@ -31,6 +31,15 @@ pub fn concatenate(arrays: &[&Array], axis: isize) -> Result<Array> {
     Ok(out)
 }
 
+/// [`concatenate`], or a view where the arrays are consecutive parts of one: undoes a split.
+///
+/// # Errors
+/// As for [`concatenate`].
+pub fn rejoin(arrays: &[&Array], axis: isize) -> Result<Array> {
+    let at = arrays.first().map_or(Ok(0), |first| first.shape().axis("rejoin", axis))?;
+    Array::spanning(arrays, at).map_or_else(|| concatenate(arrays, axis), Ok)
+}
+
 /// `out[.., start.., ..] = x` in a copy of `base` (in place when nothing else holds it): `x` replaces the part that starts at `starts`.
 ///
 /// # Errors
@@ -85,6 +94,22 @@ mod tests {
         let placed = place(base.clone(), &counted(&[2, 1]), &[1, 2]).unwrap();
         assert_eq!(placed.to_vec::<f32>().unwrap(), [0., 1., 2., 3., 4., 0., 6., 7., 1.]);
         assert_eq!(base.to_vec::<f32>().unwrap()[5], 5.0);
+    }
+    #[test]
+    fn parts_of_one_array_are_rejoined_without_a_copy() {
+        let whole = counted(&[3, 5, 2]).transpose(0, 1).unwrap();
+        let parts = [(0, 1), (1, 3), (4, 1)].map(|(start, length)| whole.narrow(0, start, length).unwrap());
+        let [a, b, c] = &parts;
+        assert!(rejoin(&[a, b, c], 0).unwrap().is_same(&whole));
+        assert!(rejoin(&[b, c], -3).unwrap().is_same(&whole.narrow(0, 1, 4).unwrap()));
+        let other = counted(&[3, 1, 2]).transpose(0, 1).unwrap();
+        let empty = whole.narrow(0, 0, 0).unwrap();
+        for apart in [&[a, c][..], &[b, a], &[a, b, &other], &[a, &empty], &[&empty, a]] {
+            let (got, want) = (rejoin(apart, 0).unwrap(), concatenate(apart, 0).unwrap());
+            assert_eq!(got.dims(), want.dims());
+            assert_eq!(got.to_vec::<f32>().unwrap(), want.to_vec::<f32>().unwrap());
+        }
+        assert!(rejoin(&[a, &a.flip(&[1]).unwrap()], 0).unwrap().is_contiguous() && rejoin(&[], 0).is_err() && rejoin(&[a], 3).is_err());
     }
     #[test]
     fn diagonals_are_views_and_go_back() {

@@ -6,6 +6,7 @@ use crate::adapter::{BoxedAdapter, Operation, Site, SiteMut};
 use crate::init::Init;
 use crate::{Adapter, Kind, Layer, Module, Param, Path, Visitor, VisitorMut, observed};
 use chainrule_autograd::{Array, Attention, DType, Error, Result, Rng, Tensor};
+use std::ops::Range;
 
 /// Which keys a query sees. By default all.
 ///
@@ -189,21 +190,17 @@ impl MultiheadAttention {
 
     /// Queries, keys and values by head, `[N, H, L, E]`.
     fn projected(&self, inputs: [&Tensor; 3], past: usize) -> Result<[Tensor; 3]> {
-        let projected = match &self.in_proj {
-            InProjection::Joint(joint) => joint.project(inputs)?,
-            InProjection::Separate(separate) => separate.project(inputs)?,
+        let [query, key, value] = match &self.in_proj {
+            InProjection::Joint(joint) => joint.project(inputs, self.heads)?,
+            InProjection::Separate(separate) => {
+                let [query, key, value] = separate.project(inputs)?.map(|x| by_head(&x, self.heads));
+                [query?, key?, value?]
+            }
         };
-        let [query, key, value] = projected.map(|x| self.by_head(&x));
         match &self.rotary {
-            Some(rotary) => Ok([rotary.after(past, &query?)?, rotary.after(past, &key?)?, value?]),
-            None => Ok([query?, key?, value?]),
+            Some(rotary) => Ok([rotary.after(past, &query)?, rotary.after(past, &key)?, value]),
+            None => Ok([query, key, value]),
         }
-    }
-
-    /// `[.., L, D] -> [.., H, L, E]`, a view.
-    fn by_head(&self, x: &Tensor) -> Result<Tensor> {
-        let [leading @ .., features] = x.dims() else { return Err(Error::shape("multihead_attention", "the input is a scalar, expected [N, L, D]")) };
-        x.reshape(&[leading, &[self.heads, features.checked_div(self.heads).unwrap_or(0)]].concat())?.transpose(-2, -3)
     }
 
     fn gathered(&self, query: &Tensor, key: &Tensor, value: &Tensor, how: &Attention) -> Result<Tensor> {
@@ -222,10 +219,16 @@ fn xavier(dims: &[usize], rng: &mut Rng) -> Result<Array> {
     Init::XavierUniform { gain: 1.0 }.array(dims, DType::F32, rng)
 }
 
-/// The `part`-th of three biases.
-fn bias_part(bias: Option<&Param>, x: &Tensor, part: usize) -> Result<Option<Tensor>> {
-    let Some(bias) = bias else { return Ok(None) };
-    bias.on(x)?.narrow(0, part * bias.value.count() / 3, bias.value.count() / 3).map(Some)
+/// `[.., L, D] -> [.., H, L, E]`, a view.
+fn by_head(x: &Tensor, heads: usize) -> Result<Tensor> {
+    let [leading @ .., features] = x.dims() else { return Err(Error::shape("multihead_attention", "the input is a scalar, expected [N, L, D]")) };
+    x.reshape(&[leading, &[heads, features.checked_div(heads).unwrap_or(0)]].concat())?.transpose(-2, -3)
+}
+
+/// Some of three parts, one below the other.
+fn parts(whole: &Param, x: &Tensor, parts: &Range<usize>) -> Result<Tensor> {
+    let (whole, rows) = (whole.on(x)?, whole.value.dims().first().map_or(0, |rows| rows / 3));
+    if *parts == (0..3) { Ok(whole) } else { whole.narrow(0, parts.start * rows, parts.len() * rows) }
 }
 
 impl JointProjection {
@@ -234,25 +237,22 @@ impl JointProjection {
         Site { operation: Operation::Linear, weight: &self.weight, bias: self.bias.as_ref() }
     }
 
-    fn project(&self, inputs: [&Tensor; 3]) -> Result<[Tensor; 3]> {
+    /// Queries, keys and values by head, `[N, H, L, E]`: one product for all that are made of the same input.
+    fn project(&self, inputs: [&Tensor; 3], heads: usize) -> Result<[Tensor; 3]> {
+        let mut all = Vec::with_capacity(3);
+        for run in [0, 1, 2].chunk_by(|&a, &b| std::ptr::eq::<Tensor>(inputs[a], inputs[b])) {
+            all.extend(self.weight.at(self.run(inputs[run[0]], run[0]..run[0] + run.len(), heads))?);
+        }
+        <[Tensor; 3]>::try_from(all).map_err(|_| Error::value("multihead_attention", "the projection has not three parts"))
+    }
+
+    fn run(&self, x: &Tensor, run: Range<usize>, heads: usize) -> Result<Vec<Tensor>> {
         let features = self.weight.value.dims().first().map_or(0, |rows| rows / 3);
-        let mut last: Option<(&Tensor, Tensor)> = None;
-        let mut part = |part: usize| {
-            let x = inputs[part];
-            let Some(adapter) = &self.adapter else {
-                // Parts of the weight, and not of the result: their gradients are the smaller ones to put together.
-                let weight = self.weight.on(x)?.narrow(0, part * features, features)?;
-                return x.linear(&weight, bias_part(self.bias.as_ref(), x, part)?.as_ref());
-            };
-            let whole = match last.take() {
-                Some((same, whole)) if std::ptr::eq(same, x) => whole,
-                _ => adapter.adapt(x, &self.site())?,
-            };
-            let y = whole.narrow(-1, part * features, features);
-            last = Some((x, whole));
-            y
+        let y = match &self.adapter {
+            Some(adapter) => adapter.adapt(x, &self.site())?.narrow(-1, run.start * features, run.len() * features)?,
+            None => x.linear(&parts(&self.weight, x, &run)?, self.bias.as_ref().map(|bias| parts(bias, x, &run)).transpose()?.as_ref())?,
         };
-        self.weight.at((|| Ok([part(0)?, part(1)?, part(2)?]))())
+        by_head(&y, run.len() * heads)?.split(&vec![heads; run.len()], -3)
     }
 }
 
@@ -282,7 +282,8 @@ impl SeparateProjections {
         let weights = [&self.q_proj_weight, &self.k_proj_weight, &self.v_proj_weight];
         let part = |part: usize| {
             let (x, weight) = (inputs[part], weights[part]);
-            weight.at(x.linear(&weight.on(x)?, bias_part(self.in_proj_bias.as_ref(), x, part)?.as_ref()))
+            let bias = self.in_proj_bias.as_ref().map(|bias| parts(bias, x, &(part..part + 1))).transpose()?;
+            weight.at(x.linear(&weight.on(x)?, bias.as_ref()))
         };
         Ok([part(0)?, part(1)?, part(2)?])
     }

@@ -2,7 +2,7 @@
 
 use super::Options;
 use super::problem::{Heads, Joined, KEYS, Problem, QUERIES};
-use super::product::{Held, product};
+use super::product::{Band, Bands, Held, product};
 use super::scratch::{Scratch, copy, is_ready, padded, put, read, turn};
 use super::tile::{Column, Differentiate, Part, Scores, Tile};
 use crate::array::Array;
@@ -21,7 +21,7 @@ const TASKS: usize = 16;
 const SPAN: usize = 256;
 
 /// The gradients of query, key and value, those that are `needed`, from that of [`super::attention`]'s output, the output and `log2_sum`; the rest of the arguments as there.
-/// Each lies in memory as the output does. Additive masks get no gradient here.
+/// Each lies in memory as the output does; where queries, keys and values are consecutive heads of one array, their gradients are too. Additive masks get no gradient here.
 ///
 /// # Errors
 /// As for [`super::attention`]; a gradient, output or `log2_sum` of another shape or type than there.
@@ -145,13 +145,22 @@ impl<'a, T: Float> Backward<'a, T> {
         let stacks = problem.batch.count() * shared;
         let tiles = problem.keys.div_ceil(KEYS);
         let chunks = if stacks == 0 { 1 } else { TASKS.div_ceil(stacks).min(tiles).max(1) };
-        let joined = |needed: bool, batch: &Shape, sizes: [usize; 3]| if needed { Joined::<T>::new(batch, sizes).map(Some) } else { Ok(None) };
-        let chunked = problem.batch.dims().iter().fold(Shape::trusted(&[chunks]), |shape, &extent| shape.pushed(extent));
-        let by_query = if chunks > 1 { &chunked } else { &problem.batch };
-        let gradients = Gradients {
-            query: joined(needed[0], by_query, [heads, problem.queries, problem.width])?,
-            key: joined(needed[1], &problem.batch, [shared, problem.keys, problem.width])?,
-            value: joined(needed[2], &problem.batch, [shared, problem.keys, problem.value_width])?,
+        let gradients = match self.together(needed, [heads, shared]).filter(|_| chunks == 1) {
+            Some(all) => {
+                let all = Joined::<T>::new(&problem.batch, [all, problem.keys, problem.width])?;
+                let part = |start: usize, heads: usize| Some(all.part(start..start + heads));
+                Gradients { query: part(0, heads), key: part(heads, shared), value: part(heads + shared, shared) }
+            }
+            None => {
+                let joined = |needed: bool, batch: &Shape, sizes: [usize; 3]| if needed { Joined::<T>::new(batch, sizes).map(Some) } else { Ok(None) };
+                let chunked = problem.batch.dims().iter().fold(Shape::trusted(&[chunks]), |shape, &extent| shape.pushed(extent));
+                let by_query = if chunks > 1 { &chunked } else { &problem.batch };
+                Gradients {
+                    query: joined(needed[0], by_query, [heads, problem.queries, problem.width])?,
+                    key: joined(needed[1], &problem.batch, [shared, problem.keys, problem.width])?,
+                    value: joined(needed[2], &problem.batch, [shared, problem.keys, problem.value_width])?,
+                }
+            }
         };
         problem.spread(stacks * chunks, problem.group * problem.queries, 5, |task| {
             let (stack, chunk) = (task / chunks, task % chunks);
@@ -163,6 +172,13 @@ impl<'a, T: Float> Backward<'a, T> {
             query = query.and_then(|query| query.map(|query| reduce::sum(&query, &[0], false)).transpose());
         }
         Ok([query?, key?, value?])
+    }
+
+    /// How many heads there are in all, if queries, keys and values are consecutive heads of one array that a product has written; their gradients then are to be parts of one too.
+    fn together(&self, needed: [bool; 3], [heads, shared]: [usize; 2]) -> Option<usize> {
+        let Problem { query, key, value, .. } = self.problem;
+        let all = Array::spanning(&[query, key, value], query.rank() - 3)?.transpose(-2, -3).ok()?;
+        (needed == [true; 3] && all.is_contiguous()).then_some(heads + 2 * shared)
     }
 
     /// The keys of one chunk of a stack, against all queries of the heads that share it.
@@ -226,19 +242,20 @@ impl<'a, T: Float> Backward<'a, T> {
                 let part = Part { keys: first..(first + KEYS).min(part.keys.end), ..part.clone() };
                 let (at, keys) = (first - span, part.keys.len());
                 let value = self.value.matrix(stack).from(first, 0);
-                product([keys, rows, width], key.from(at, 0), read(turned), room.weights, Held::Dropped);
-                product([keys, rows, value_width], value, read(turned_grad), room.slopes, Held::Dropped);
+                let bands = Bands::of(self.problem, first, part.queries.start);
+                product([keys, rows, width], key.from(at, 0), read(turned), room.weights, Held::Dropped, bands.result);
+                product([keys, rows, value_width], value, read(turned_grad), room.slopes, Held::Dropped, Band::Full);
                 let (weights, slopes) = (Tile(room.weights), Tile(room.slopes));
                 T::run(Differentiate { scores: &self.scores, part: &part, weights, slopes, log2_sum: &log2_sum, mean: &mean });
                 if gradients.value.is_some() {
-                    product([keys, value_width, rows], read(room.weights), grad, by_value.from(at, 0), Held::Added);
+                    product([keys, value_width, rows], read(room.weights), grad, by_value.from(at, 0), Held::Added, bands.left);
                 }
                 if gradients.key.is_some() {
-                    product([keys, width, rows], read(room.slopes), query, by_key.from(at, 0), Held::Added);
+                    product([keys, width, rows], read(room.slopes), query, by_key.from(at, 0), Held::Added, bands.left);
                 }
                 if gradients.query.is_some() {
                     let held = if at == 0 { Held::Dropped } else { Held::Added };
-                    product([rows, width, keys], read(room.slopes).transposed(), key.from(at, 0), by_query, held);
+                    product([rows, width, keys], read(room.slopes).transposed(), key.from(at, 0), by_query, held, bands.right);
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use super::Options;
 use super::problem::{Heads, Joined, KEYS, Problem, QUERIES};
-use super::product::{Held, product};
+use super::product::{Bands, Held, product};
 use super::scratch::{Scratch, copy, is_ready, padded, put, read, turn};
 use super::tile::{Advance, Column, Part, Progress, Scores, Tile};
 use crate::array::Array;
@@ -110,12 +110,13 @@ impl<T: Float> Forward<'_, T> {
                     continue;
                 }
                 let (rows, keys) = (part.queries.len(), part.keys.len());
+                let bands = Bands::of(self.problem, first, block.queries.start);
                 // SAFETY: the part lies inside keys, values and queries; tile and output are this task's and large enough.
                 unsafe {
-                    product([keys, rows, width], key.from(first, 0), read(block.turned), tile, Held::Dropped);
+                    product([keys, rows, width], key.from(first, 0), read(block.turned), tile, Held::Dropped, bands.result);
                     T::run(Advance { scores: &self.scores, part: &part, tile: Tile(tile), progress: &mut block.progress });
                     let held = if first == 0 { Held::Dropped } else { Held::Scaled(block.progress.correction.as_ptr()) };
-                    product([rows, value_width, keys], read(tile).transposed(), right, block.output, held);
+                    product([rows, value_width, keys], read(tile).transposed(), right, block.output, held, bands.right);
                 }
             }
         }

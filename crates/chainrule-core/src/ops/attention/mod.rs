@@ -2,10 +2,12 @@
 //!
 //! With queries Q `[L, E]`, keys K `[S, E]` and values V `[S, V]` of one head, and a mask M that is added to the scores:
 //! `O = softmax(scale · Q Kᵀ + M) V`, of shape `[L, V]`. The softmax runs along the tiles of keys with a running maximum and sum; of the forward pass only O and the
-//! logarithm of the sum are kept, `[L]`, from which the backward pass computes the weights anew, tile by tile:
+//! logarithm of the sum (to base 2) are kept, `[L]`, from which the backward pass computes the weights anew, tile by tile:
 //! with W the weights, `D_i = sum_v dO_iv O_iv` and `dA = W ∘ (dO Vᵀ - D)`: `dV = Wᵀ dO`, `dQ = scale · dA K`, `dK = scale · dAᵀ Q` (Dao et al. 2022, "FlashAttention").
 //!
-//! A tile of scores lies with keys down and queries across, so that no product copies keys or values before it multiplies them, and maxima and sums run along registers.
+//! A tile of scores lies with keys down and queries across, so that maxima and sums run along registers and keys and values are read where they lie;
+//! only queries are turned, a block at a time. Sums of gradients stand in a task's own memory until they are whole.
+//! A causal mask costs nothing where it hides all, and inside a tile the products leave out what it hides.
 //! A query that sees no key gets zeros, and gives no gradient, as in PyTorch.
 
 mod backward;

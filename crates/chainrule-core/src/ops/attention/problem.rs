@@ -9,6 +9,7 @@ use crate::ops::same_dtype;
 use crate::parallel::{self, Target};
 use crate::random;
 use crate::shape::Shape;
+use std::ops::Range;
 
 /// Queries of a block: as many as there are random words in a group.
 pub(super) const QUERIES: usize = random::GROUP;
@@ -115,12 +116,9 @@ fn stretched(op: &'static str, mask: &Array, query: &Array, keys: usize) -> Resu
         let message = format!("the mask is {}, expected u8 (1: may attend) or {}, which is added to the scores", mask.dtype(), query.dtype());
         return Err(Error::value(op, message));
     }
-    let mut dims = query.dims().to_vec();
-    if let Some(last) = dims.last_mut() {
-        *last = keys;
-    }
+    let dims = query.shape().with(query.rank() - 1, keys);
     let unfit = |_| Error::shape(op, format!("the mask has shape {:?}, which does not broadcast to {dims:?}", mask.shape()));
-    mask.broadcast_to(&dims).map_err(unfit)
+    mask.broadcast_to(dims.dims()).map_err(unfit)
 }
 
 /// The matrices `[rows, columns]` of an array of three or more dimensions, one a head.
@@ -156,16 +154,17 @@ impl<T: Copy> Heads<T> {
     }
 }
 
-/// A new array `[.., H, rows, columns]` that lies in memory as `[.., rows, H, columns]`, so that heads that are joined to one dimension need no copy.
+/// Heads of an array `[.., H, rows, columns]` that lies in memory as `[.., rows, H, columns]`, so that heads that are joined to one dimension need no copy.
+#[derive(Clone)]
 pub(super) struct Joined<T> {
     memory: Array,
     target: Target<T>,
-    heads: usize,
-    rows: usize,
-    columns: usize,
+    /// Which heads of those in memory.
+    heads: Range<usize>,
 }
 
 impl<T: crate::dtype::Element> Joined<T> {
+    /// All heads of a new array.
     pub fn new(batch: &Shape, [heads, rows, columns]: [usize; 3]) -> Result<Joined<T>> {
         let mut shape = *batch;
         for extent in [rows, heads, columns] {
@@ -173,20 +172,25 @@ impl<T: crate::dtype::Element> Joined<T> {
         }
         let mut memory = Array::stale(Shape::new(shape.dims())?, T::DTYPE)?;
         let target = Target::new(memory.slice_mut());
-        Ok(Joined { memory, target, heads, rows, columns })
+        Ok(Joined { memory, target, heads: 0..heads })
+    }
+
+    /// Some of these heads.
+    pub fn part(&self, heads: Range<usize>) -> Joined<T> {
+        Joined { heads: self.heads.start + heads.start..self.heads.start + heads.end, ..self.clone() }
     }
 
     /// The matrix of head `index`, counted over all batches.
     pub fn matrix(&self, index: usize) -> MatrixMut<T> {
-        let (batch, head) = (index / self.heads, index % self.heads);
-        let row = self.heads * self.columns;
-        let start = self.target.pointer().wrapping_add(batch * self.rows * row + head * self.columns);
-        MatrixMut { start, row: row as isize, column: 1 }
+        let &[.., rows, heads, columns] = self.memory.dims() else { unreachable!("a joined array has three dimensions or more") };
+        let (batch, head) = (index / self.heads.len(), index % self.heads.len() + self.heads.start);
+        let start = self.target.pointer().wrapping_add((batch * rows * heads + head) * columns);
+        MatrixMut { start, row: (heads * columns) as isize, column: 1 }
     }
 
     /// The array, of `rank` dimensions: two if there are no heads.
     pub fn finish(self, rank: usize) -> Result<Array> {
-        let array = self.memory.transpose(-2, -3)?;
+        let array = self.memory.transpose(-2, -3)?.narrow(-3, self.heads.start, self.heads.len())?;
         if rank == 2 { array.squeeze(0) } else { Ok(array) }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! B and C have rows of whole registers, so that no kernel masks; A is read number by number, in place and with any strides.
 
+use super::problem::Problem;
 use super::scratch::REGISTERS;
 use crate::float::Float;
 use crate::gemm::{Matrix, MatrixMut};
@@ -17,13 +18,47 @@ pub(super) enum Held<T> {
     Scaled(*const T),
 }
 
+/// Which numbers of a triangle need no work: `shift` is the place in row 0 from which row i is i further on.
+#[derive(Clone, Copy)]
+pub(super) enum Band {
+    /// None.
+    Full,
+    /// Those of C to the left of its row's place; they become anything.
+    Result(isize),
+    /// Those of A to the left, which are 0.
+    Left(isize),
+    /// Those of A from the place on, which are 0.
+    Right(isize),
+}
+
+/// The bands that a causal mask leaves of a part's scores, which lie with keys down.
+#[derive(Clone, Copy)]
+pub(super) struct Bands {
+    /// Of scores as C.
+    pub result: Band,
+    /// Of weights and slopes as A.
+    pub left: Band,
+    /// Of their transposes as A.
+    pub right: Band,
+}
+
+impl Bands {
+    /// For the part from this key and query on.
+    pub fn of(problem: &Problem, key: usize, query: usize) -> Bands {
+        // What is past is seen by all; the first query that sees a key is `key - past`.
+        let Some(past) = problem.causal.filter(|&past| past < problem.keys) else { return Bands { result: Band::Full, left: Band::Full, right: Band::Full } };
+        let shift = key as isize - past as isize - query as isize;
+        Bands { result: Band::Result(shift), left: Band::Left(shift), right: Band::Right(1 - shift) }
+    }
+}
+
 /// C `[m, n]` from A `[m, k]` and B `[k, n]`; `sizes` = \[m, n, k\]. Rows of B and C have room for `n` rounded up to [`REGISTERS`].
 ///
 /// # Safety
 /// A, B and the factors must be readable, C writable and readable unless what it holds is dropped, and nothing else uses C meanwhile.
-pub(super) unsafe fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, c: MatrixMut<T>, held: Held<T>) {
+pub(super) unsafe fn product<T: Float>(sizes: [usize; 3], a: Matrix<T>, b: Matrix<T>, c: MatrixMut<T>, held: Held<T>, band: Band) {
     debug_assert!(b.column == 1 && c.column == 1);
-    T::run(Product { sizes, a, b, c, held });
+    T::run(Product { sizes, a, b, c, held, band });
 }
 
 /// The work of [`product`], whose promises hold for whoever makes one.
@@ -33,13 +68,14 @@ struct Product<T> {
     b: Matrix<T>,
     c: MatrixMut<T>,
     held: Held<T>,
+    band: Band,
 }
 
 impl<T: Float> Kernel for Product<T> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self) {
-        let Product { sizes: [m, n, k], a, b, c, held } = self;
+        let Product { sizes: [m, n, k], a, b, c, held, band } = self;
         const { assert!(REGISTERS.is_multiple_of(T::Vector::<S>::LANES)) };
         let (lanes, most) = (T::Vector::<S>::LANES, T::Vector::<S>::TILE_ROWS);
         let registers = n.div_ceil(lanes);
@@ -56,8 +92,18 @@ impl<T: Float> Kernel for Product<T> {
                     left => left.min(2),
                 };
                 let held = if let Held::Scaled(factors) = held { Held::Scaled(factors.wrapping_add(top)) } else { held };
-                // SAFETY: the strip lies in the product, and the level is checked.
-                unsafe { strip::<S, T>((rows, vectors), Strip { k, a: a.from(top, 0), b, c: c.from(top, 0), held }) };
+                let place = |shift: isize, row: usize, most: usize| (shift + row as isize).clamp(0, most as isize) as usize;
+                let (left, steps) = match band {
+                    Band::Left(shift) => (place(shift, top, k), k),
+                    Band::Right(shift) => (0, place(shift, top + rows - 1, k)),
+                    Band::Full | Band::Result(_) => (0, k),
+                };
+                let unseen = if let Band::Result(shift) = band { (place(shift, top, n) / lanes).saturating_sub(first).min(vectors) } else { 0 };
+                if unseen < vectors {
+                    let (a, b, c) = (a.from(top, left), b.from(left, unseen * lanes), c.from(top, unseen * lanes));
+                    // SAFETY: the strip lies in the product, and the level is checked.
+                    unsafe { strip::<S, T>((rows, vectors - unseen), Strip { k: steps - left, a, b, c, held }) };
+                }
                 top += rows;
             }
         }
@@ -100,7 +146,7 @@ unsafe fn strip<S: Simd, T: Float>((rows, vectors): (usize, usize), strip: Strip
             }
         };
     }
-    dispatch!(6 4, 8 3, 12 2, 12 1, 6 2, 6 1, 4 4, 4 3, 4 2, 4 1, 2 4, 2 3, 2 2, 2 1, 1 4, 1 3, 1 2, 1 1);
+    dispatch!(6 4, 6 3, 6 2, 6 1, 8 3, 8 2, 8 1, 12 2, 12 1, 4 4, 4 3, 4 2, 4 1, 2 4, 2 3, 2 2, 2 1, 1 4, 1 3, 1 2, 1 1);
 }
 
 impl<T: Float, const ROWS: usize, const VECTORS: usize> Kernel for Strip<T, ROWS, VECTORS> {

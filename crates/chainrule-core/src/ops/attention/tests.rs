@@ -177,6 +177,26 @@ fn strides_do_not_matter() {
 }
 
 #[test]
+fn heads_of_one_array_get_gradients_in_one() {
+    for (batch, [heads, shared], rows) in [(20, [2, 2], 70), (10, [6, 2], 9)] {
+        let all = noise(&[batch, rows, heads + 2 * shared, 5], 3, DType::F32).transpose(1, 2).unwrap();
+        let part = |start, heads| all.narrow(1, start, heads).unwrap();
+        let (query, key, value) = (part(0, heads), part(heads, shared), part(heads + shared, shared));
+        let together = Inputs { query, key, value, mask: None, grad: noise(&[batch, heads, rows, 5], 4, DType::F32) };
+        let apart = [&together.query, &together.key, &together.value].map(|x| x.contiguous().unwrap());
+        let options = Options { causal: Some(1), ..Options::default() };
+        let got = compute(&together, &options);
+        let [query, key, value] = apart;
+        let want = compute(&Inputs { query, key, value, mask: None, grad: together.grad.clone() }, &options);
+        for (got, want) in got.iter().zip(&want) {
+            assert_eq!(got.to_vec::<f32>().unwrap(), want.to_vec::<f32>().unwrap());
+        }
+        let joined = Array::spanning(&[&got[2], &got[3], &got[4]], 1).unwrap();
+        assert!(joined.transpose(1, 2).unwrap().is_contiguous() && Array::spanning(&[&want[2], &want[3], &want[4]], 1).is_none());
+    }
+}
+
+#[test]
 fn any_number_of_threads_gives_the_same_bits() {
     for (leading, sizes) in [(&[3usize][..], [200, 300, 24, 16]), (&[1], [70, 1500, 8, 8])] {
         let case = Case { query: leading, shared: leading, sizes, mask: None, options: Options { dropout: Some((0.1, 5)), causal: Some(900), scale: None } };
