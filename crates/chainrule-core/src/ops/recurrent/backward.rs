@@ -1,4 +1,4 @@
-//! Backward through time: step by step, block by block of units, the later step's products with the weight and the formula's slopes; then one product over all steps for each weight and for the inputs.
+//! Backward through time: step by step, block by block of units, the later step's products with the weight and the formula's slopes; after some steps, while their slopes are in the cache, one product over them for each weight and for the inputs.
 
 use super::cells::{Formula, FromState, Memory, Past};
 use super::few::{self, Few};
@@ -6,13 +6,12 @@ use super::forward::{FEW, rows_of};
 use super::pieces::{Before, PIECE, load, pieces, store};
 use super::schedule::{Schedule, Task};
 use super::sequences::Sequences;
-use super::{Cell, Saved, States, Weights, with_cell};
+use super::{Cell, Saved, Weights, with_cell};
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::float::{Float, with_float};
 use crate::gemm::{Epilogue, MatrixMut, Number, Panels, gemm};
 use crate::ops::join::concatenate;
-use crate::ops::matmul::matmul;
 use crate::ops::{expect_shape, reduce, same_dtype};
 use crate::parallel::Target;
 use crate::shape::Shape;
@@ -64,6 +63,9 @@ pub fn recurrent_backward(
     with_float!(op, x.dtype(), T => with_cell!(saved.cell, F => backward::<F, T>(saved, x, initial, weights, dy, last, needs)))
 }
 
+/// Rows whose slopes are there at once, few enough to be in the cache still when they are multiplied, and enough for products that sum over them.
+const ROWS: usize = 1024;
+
 fn backward<F: Formula, T: Number>(
     Saved { sequences, reverse, states, .. }: &Saved,
     x: &Array,
@@ -73,66 +75,104 @@ fn backward<F: Formula, T: Number>(
     last: [Option<&Array>; 2],
     needs: [bool; 7],
 ) -> Result<[Option<Array>; 7]> {
-    let (hidden, state) = (states.hidden.dims()[1], weights.hidden.contiguous()?);
-    let initial = initial.iter().map(|state| sequences.sort(state)).collect::<Result<Vec<_>>>()?;
+    let (hidden, rows, dtype) = (states.hidden.dims()[1], sequences.rows(), x.dtype());
+    let (input, state) = (weights.input.contiguous()?, weights.hidden.contiguous()?);
+    let first = sequences.sort(initial[0])?;
+    let remembered = initial.get(1).map(|state| sequences.sort(state)).transpose()?;
     let dy = dy.map(|dy| sequences.pack(dy)).transpose()?;
-    let mut carried = Vec::with_capacity(2);
-    for (state, last) in initial.iter().zip(last) {
-        let mut gradient = last.map_or_else(|| Array::zeros(state.dims(), x.dtype()), |last| sequences.sort(last))?;
+    let carry = |last: Option<&Array>| {
+        let mut gradient = last.map_or_else(|| Array::zeros(first.dims(), dtype), |last| sequences.sort(last))?;
         gradient.own()?;
-        carried.push(gradient);
-    }
-    let mut slopes = Array::stale(*states.gates.shape(), x.dtype())?;
-    let through = Through { sequences, reverse: *reverse, states, initial: &initial, weight: &state, dy: dy.as_ref() };
-    let sums = through.time::<F, T>(&mut carried, &mut slopes, needs[5])?;
+        Ok(gradient)
+    };
+    let mut by_hidden = carry(last[0])?;
+    let mut by_memory = remembered.as_ref().map(|_| carry(last[1])).transpose()?;
 
-    let columns = |block: usize, count: usize| slopes.narrow(1, block * hidden, count * hidden);
-    let mut out: [Option<Array>; 7] = Default::default();
-    let of_inputs = columns(0, F::GATES)?;
-    if needs[0] {
-        out[0] = Some(sequences.unpack(&matmul(&of_inputs, weights.input)?)?);
+    let (width, inputs, features) = (F::COLUMNS * hidden, F::GATES * hidden, x.dims()[2]);
+    let new = |needed: bool, dims: &[usize]| needed.then(|| Array::stale(Shape::new(dims)?, dtype)).transpose();
+    let (mut dx, mut by_input, mut by_state) = (new(needs[0], &[rows, features])?, new(needs[1], &[inputs, features])?, new(needs[2], &[inputs, hidden])?);
+    let x = if needs[1] { Some(sequences.pack(x)?) } else { None };
+    // Where all sequences have all steps, the states before lie one step off those after. To multiply the first ones apart takes another look at the whole gradient, to copy them all one at all rows.
+    let copied = needs[2] && !(sequences.is_full() && rows > inputs);
+    let copy = if copied { Some(sequences.states_before(&states.hidden, &first, *reverse)?) } else { None };
+    let steps_before = Steps { after: states.hidden.pointer::<T>(), first: first.pointer(), copy: copy.as_ref().map(|copy| copy.pointer()), reverse: *reverse };
+
+    let steps = sequences.longest();
+    let longest = sequences.spans(ROWS).map(|span| sequences.rows_of(&span, *reverse).len()).max().unwrap_or(0);
+    let mut slopes = Array::stale(Shape::new(&[longest, width])?, dtype)?;
+    let weight = rows_of(hidden, state.pointer::<T>());
+    // SAFETY: the weight is a dense [G · H, H].
+    let panels = if steps < FEW { Panels::in_place(weight, hidden) } else { unsafe { Panels::copy(weight, inputs, 1, hidden)? } };
+    let schedule = Schedule::new(sequences.batch(), panels.count(), inputs * Panels::<T>::WIDTH);
+    let mut sums = Array::zeros(&[schedule.groups(), width], dtype)?;
+    let slopes = slopes.slice_mut::<T>().as_mut_ptr();
+    let by_hidden_at = Target::new(by_hidden.slice_mut::<T>());
+    let mut walk = Walk::<F, T> {
+        formula: PhantomData,
+        sequences,
+        reverse: *reverse,
+        hidden,
+        panels: &panels,
+        gates: states.gates.slice(),
+        after: states.cells.as_ref().unwrap_or(&states.hidden).slice(),
+        remembered: remembered.as_ref().unwrap_or(&first).slice(),
+        dy: dy.as_ref().map(|dy| dy.slice()),
+        by_hidden: by_hidden_at,
+        by_memory: by_memory.as_mut().map_or(by_hidden_at, |cells| Target::new(cells.slice_mut())),
+        slopes: Slopes(slopes),
+        sums: Target::new(sums.slice_mut()),
+    };
+    let mut beta = T::zero();
+    for span in sequences.spans(ROWS).rev() {
+        let rows = sequences.rows_of(&span, *reverse);
+        walk.slopes = Slopes(slopes.wrapping_sub(rows.start * width));
+        walk.span(&schedule, &span, span.start > 0 || needs[5]);
+
+        let of_inputs = rows_of(width, slopes.cast_const());
+        let part = |columns: usize, from: *const T| rows_of(columns, from.wrapping_add(rows.start * columns));
+        let to = |array: &mut Array, row: usize, columns: usize| MatrixMut {
+            start: array.slice_mut::<T>()[row * columns..].as_mut_ptr(),
+            row: columns as isize,
+            column: 1,
+        };
+        // SAFETY: slopes, inputs, states and weights are dense and have these rows; the gradients are new, and nobody else has them.
+        unsafe {
+            if let Some(dx) = &mut dx {
+                gemm([rows.len(), features, inputs], of_inputs, rows_of(features, input.pointer()), T::zero(), to(dx, rows.start, features), &Epilogue::NONE);
+            }
+            if let (Some(gradient), Some(x)) = (&mut by_input, &x) {
+                gemm([inputs, features, rows.len()], of_inputs.transposed(), part(features, x.pointer()), beta, to(gradient, 0, features), &Epilogue::NONE);
+            }
+            if let Some(gradient) = &mut by_state {
+                let mut beta = beta;
+                for (these, before) in steps_before.parts(&rows, sequences, hidden).into_iter().filter(|(these, _)| !these.is_empty()) {
+                    for part in F::FROM_STATE {
+                        let slopes = of_inputs.from(these.start - rows.start, part.column * hidden).transposed();
+                        let sizes = [part.count * hidden, hidden, these.len()];
+                        gemm(sizes, slopes, rows_of(hidden, before), beta, to(gradient, part.gate * hidden, hidden), &Epilogue::NONE);
+                    }
+                    beta = T::one();
+                }
+            }
+        }
+        beta = T::one();
     }
-    if needs[1] {
-        out[1] = Some(matmul(&of_inputs.transpose(0, 1)?, &sequences.pack(x)?)?);
+    if steps == 0 {
+        for gradient in [&mut by_input, &mut by_state].into_iter().flatten() {
+            gradient.slice_mut::<T>().fill(T::zero());
+        }
     }
-    if needs[2] {
-        out[2] = Some(of_state::<F, T>(sequences, *reverse, &slopes, &states.hidden, &initial[0])?);
-    }
+
+    let dx = dx.map(|dx| sequences.unpack(&dx)).transpose()?;
+    let mut biases = [None, None];
     if needs[3] || needs[4] {
         let sums = reduce::sum(&sums, &[0], false)?;
         let part = |part: &FromState| sums.narrow(0, part.column * hidden, part.count * hidden);
-        out[3] = Some(sums.narrow(0, 0, F::GATES * hidden)?);
-        out[4] = Some(joined(F::FROM_STATE.iter().map(part).collect::<Result<_>>()?)?);
+        biases = [Some(sums.narrow(0, 0, inputs)?), Some(joined(F::FROM_STATE.iter().map(part).collect::<Result<_>>()?)?)];
     }
-    for (i, state) in carried.iter().enumerate().filter(|(i, _)| needs[5 + i]) {
-        out[5 + i] = Some(sequences.restore(state)?);
-    }
-    Ok(out)
-}
-
-/// The gradient by the weight of the state, `[G · H, H]`: the slopes with the states before.
-fn of_state<F: Formula, T: Number>(sequences: &Sequences, reverse: bool, slopes: &Array, after: &Array, first: &Array) -> Result<Array> {
-    let (rows, hidden) = (sequences.rows(), after.dims()[1]);
-    let width = F::COLUMNS * hidden;
-    let mut gradient = Array::stale(Shape::new(&[F::GATES * hidden, hidden])?, after.dtype())?;
-    // Where all sequences have all steps, the states before lie one step off those after.
-    let (others, copy) = (rows - sequences.batch().min(rows), (!sequences.is_full()).then(|| sequences.states_before(after, first, reverse)).transpose()?);
-    let parts = match &copy {
-        Some(before) => [(0..rows, before.pointer::<T>()), (0..0, first.pointer())],
-        None if reverse => [(0..others, after.pointer::<T>().wrapping_add((rows - others) * hidden)), (others..rows, first.pointer())],
-        None => [(rows - others..rows, after.pointer()), (0..rows - others, first.pointer())],
-    };
-    for part in F::FROM_STATE {
-        let start = gradient.slice_mut::<T>()[part.gate * hidden * hidden..].as_mut_ptr();
-        for (i, (rows, before)) in parts.iter().enumerate().filter(|(i, (rows, _))| *i == 0 || !rows.is_empty()) {
-            let slopes = rows_of(width, slopes.pointer::<T>().wrapping_add(rows.start * width + part.column * hidden));
-            let beta = if i > 0 { T::one() } else { T::zero() };
-            let c = MatrixMut { start, row: hidden as isize, column: 1 };
-            // SAFETY: slopes and states are dense and have these rows; the gradient is new.
-            unsafe { gemm([part.count * hidden, hidden, rows.len()], slopes.transposed(), rows_of(hidden, *before), beta, c, &Epilogue::NONE) };
-        }
-    }
-    Ok(gradient)
+    let restored = |needed: bool, state: Option<&Array>| state.filter(|_| needed).map(|state| sequences.restore(state)).transpose();
+    let [bias, state_bias] = biases;
+    Ok([dx, by_input, by_state, bias, state_bias, restored(needs[5], Some(&by_hidden))?, restored(needs[6], by_memory.as_ref())?])
 }
 
 /// The parts below each other.
@@ -140,59 +180,38 @@ fn joined(mut parts: Vec<Array>) -> Result<Array> {
     if parts.len() == 1 { Ok(parts.remove(0)) } else { concatenate(&parts.iter().collect::<Vec<_>>(), 0) }
 }
 
-/// The inputs of the walk back through the steps, sorted and packed.
-struct Through<'a> {
-    sequences: &'a Sequences,
+/// Where the states before steps lie.
+struct Steps<T> {
+    after: *const T,
+    first: *const T,
+    copy: Option<*const T>,
     reverse: bool,
-    states: &'a States,
-    initial: &'a [Array],
-    weight: &'a Array,
-    dy: Option<&'a Array>,
 }
 
-impl Through<'_> {
-    /// The slopes by the gates of all steps, and the sum of each column over all rows, which is there for the biases, in groups of sequences `[groups, columns · H]`.
-    /// `carried` are the gradients by the last states, and become, with `to_start`, those by the initial ones.
-    fn time<F: Formula, T: Number>(&self, carried: &mut [Array], slopes: &mut Array, to_start: bool) -> Result<Array> {
-        let Through { sequences, reverse, states, initial, weight, dy } = *self;
-        let hidden = initial[0].dims()[1];
-        let inputs = F::GATES * hidden;
-        let steps = sequences.longest();
-        let weight = rows_of(hidden, weight.pointer::<T>());
-        // SAFETY: the weight is a dense [G · H, H].
-        let panels = if steps < FEW { Panels::in_place(weight, hidden) } else { unsafe { Panels::copy(weight, inputs, 1, hidden)? } };
-        let schedule = Schedule::new(sequences.batch(), panels.count(), inputs * Panels::<T>::WIDTH);
-        let mut sums = Array::zeros(&[schedule.groups(), F::COLUMNS * hidden], states.gates.dtype())?;
-        let by_hidden = Target::new(carried[0].slice_mut::<T>());
-        let walk = Walk::<F, T> {
-            formula: PhantomData,
-            sequences,
-            reverse,
-            hidden,
-            panels: &panels,
-            gates: states.gates.slice(),
-            after: states.cells.as_ref().unwrap_or(&states.hidden).slice(),
-            remembered: initial[initial.len() - 1].slice(),
-            dy: dy.map(|dy| dy.slice()),
-            by_hidden,
-            by_memory: carried.get_mut(1).map_or(by_hidden, |cells| Target::new(cells.slice_mut())),
-            slopes: Target::new(slopes.slice_mut()),
-            sums: Target::new(sums.slice_mut()),
-        };
-        schedule.run(steps + to_start as usize, |round, task| {
-            // Counted from the direction's end.
-            let step = |round: usize| (round < steps).then(|| sequences.directed(steps - 1 - round, reverse));
-            let later = round.checked_sub(1).and_then(step).map_or(0..0, |step| sequences.step(step));
-            for block in task.blocks.clone() {
-                walk.product(&later, &task.places, block);
-                if let Some(at) = step(round) {
-                    walk.formula(at, step(round + 1), &task, block);
-                }
-            }
-        });
-        Ok(sums)
+impl<T> Steps<T> {
+    /// Those before these rows, in two parts: rows, and where the states before them start.
+    fn parts(&self, rows: &Range<usize>, sequences: &Sequences, width: usize) -> [(Range<usize>, *const T); 2] {
+        let at = |start: *const T, row: usize| start.wrapping_add(row * width);
+        if let Some(copy) = self.copy {
+            return [(rows.clone(), at(copy, rows.start)), (0..0, self.first)];
+        }
+        let batch = sequences.batch();
+        if self.reverse {
+            let split = (sequences.rows() - batch).clamp(rows.start, rows.end);
+            [(rows.start..split, at(self.after, rows.start + batch)), (split..rows.end, at(self.first, (split + batch).saturating_sub(sequences.rows())))]
+        } else {
+            let split = batch.clamp(rows.start, rows.end);
+            [(split..rows.end, at(self.after, split.saturating_sub(batch))), (rows.start..split, at(self.first, rows.start))]
+        }
     }
 }
+
+/// The slopes, as if those of all rows were there: a span's are.
+#[derive(Clone, Copy)]
+struct Slopes<T>(*mut T);
+
+// SAFETY: it carries an address to tasks, which write parts of their own.
+unsafe impl<T: Send> Sync for Slopes<T> {}
 
 /// What all steps have in common on the way back.
 struct Walk<'a, F, T> {
@@ -207,11 +226,26 @@ struct Walk<'a, F, T> {
     dy: Option<&'a [T]>,
     by_hidden: Target<T>,
     by_memory: Target<T>,
-    slopes: Target<T>,
+    slopes: Slopes<T>,
     sums: Target<T>,
 }
 
 impl<F: Formula, T: Number> Walk<'_, F, T> {
+    /// The slopes of a span's steps, the last first, and the sum of each column over all rows, which is there for the biases. With `to_start`, the gradients carried on are those by the states before the span.
+    fn span(&self, schedule: &Schedule, span: &Range<usize>, to_start: bool) {
+        schedule.run(span.len() + to_start as usize, |round, task| {
+            // Counted from the span's end.
+            let step = |round: usize| (round < span.len()).then(|| self.sequences.directed(span.end - 1 - round, self.reverse));
+            let later = round.checked_sub(1).and_then(step).map_or(0..0, |step| self.sequences.step(step));
+            for block in task.blocks.clone() {
+                self.product(&later, &task.places, block);
+                if let Some(at) = step(round) {
+                    self.formula(at, step(round + 1), &task, block);
+                }
+            }
+        });
+    }
+
     /// The gradient by the states before the step of these rows, of a block of units: from the slopes of its rows.
     fn product(&self, rows: &Range<usize>, places: &Range<usize>, block: usize) {
         let (hidden, width) = (self.hidden, F::COLUMNS * self.hidden);
@@ -221,7 +255,7 @@ impl<F: Formula, T: Number> Walk<'_, F, T> {
             return;
         }
         for (i, part) in F::FROM_STATE.iter().enumerate() {
-            let slopes = |place: usize| self.slopes.pointer().wrapping_add((rows.start + place) * width + part.column * hidden).cast_const();
+            let slopes = |place: usize| self.slopes.0.wrapping_add((rows.start + place) * width + part.column * hidden).cast_const();
             let by_hidden = |place: usize| self.by_hidden.pointer().wrapping_add(place * hidden + units.start);
             let b = panel.from(part.gate * hidden, 0);
             // The formula has left there what reaches the state past the weight.
@@ -265,7 +299,7 @@ impl<F: Formula, T: Number> Walk<'_, F, T> {
             dy: self.dy.map(|dy| dy[at.start * hidden..].as_ptr()),
             by_hidden: self.by_hidden.pointer(),
             by_memory: self.by_memory.pointer(),
-            slopes: self.slopes.pointer().wrapping_add(at.start * width),
+            slopes: self.slopes.0.wrapping_add(at.start * width),
             sums: self.sums.pointer().wrapping_add(task.group * width),
             ahead: next.map_or(0, |next| self.sequences.step(next).start as isize - at.start as isize),
         });

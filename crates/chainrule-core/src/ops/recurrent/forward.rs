@@ -1,4 +1,4 @@
-//! Forward: one product for all inputs, then step by step, block by block of units, the state's products and the formula.
+//! Forward: one product for the inputs of some steps, then step by step, block by block of units, the state's products and the formula.
 
 use super::cells::{Formula, Memory};
 use super::few::{self, Few};
@@ -18,6 +18,9 @@ use std::ops::Range;
 
 /// With fewer steps than this, a weight is multiplied where it lies: copying it costs as much as a step.
 pub(super) const FEW: usize = 3;
+
+/// Rows whose products with the inputs are made at once, few enough to be in the cache still when their steps come.
+const ROWS: usize = 512;
 
 /// Rows of `columns` numbers from `start` on.
 pub(super) fn rows_of<T>(columns: usize, start: *const T) -> Matrix<T> {
@@ -39,11 +42,6 @@ pub(super) fn forward<F: Formula, T: Number>(sequences: &Sequences, reverse: boo
         cells: cells.as_mut().map(|cells| Target::new(cells.slice_mut::<T>())),
     };
 
-    let weight = rows_of(features, input.pointer::<T>()).transposed();
-    let epilogue = Epilogue { bias: Bias::PerColumn(&bias[..inputs]), activation: Activation::None };
-    // SAFETY: x is [rows, D], the weight [G · H, D], both dense; the gates are new and at least G · H wide.
-    unsafe { gemm([rows, inputs, features], rows_of(features, x.pointer()), weight, T::zero(), to.gates(0, 0, width), &epilogue) };
-
     let steps = sequences.longest();
     let weight = rows_of(hidden, state.pointer::<T>()).transposed();
     // SAFETY: the weight is a dense [G · H, H].
@@ -59,9 +57,19 @@ pub(super) fn forward<F: Formula, T: Number>(sequences: &Sequences, reverse: boo
         first: initial[0].slice::<T>(),
         remembered: initial[initial.len() - 1].slice::<T>(),
     };
-    Schedule::new(sequences.batch(), panels.count(), inputs * Panels::<T>::WIDTH).run(steps, |round, task| {
-        task.blocks.for_each(|block| layer.step(sequences.directed(round, reverse), &task.places, block));
-    });
+    let schedule = Schedule::new(sequences.batch(), panels.count(), inputs * Panels::<T>::WIDTH);
+    let weight = rows_of(features, input.pointer::<T>()).transposed();
+    let epilogue = Epilogue { bias: Bias::PerColumn(&bias[..inputs]), activation: Activation::None };
+    for span in sequences.spans(ROWS) {
+        let rows = sequences.rows_of(&span, reverse);
+        let from = rows_of(features, x.pointer::<T>().wrapping_add(rows.start * features));
+        // SAFETY: x is [rows, D], the weight [G · H, D], both dense; the gates are new and at least G · H wide.
+        unsafe { gemm([rows.len(), inputs, features], from, weight, T::zero(), to.gates(rows.start, 0, width), &epilogue) };
+        schedule.run(span.len(), |round, task| {
+            let step = sequences.directed(span.start + round, reverse);
+            task.blocks.for_each(|block| layer.step(step, &task.places, block));
+        });
+    }
     Ok(States { gates, hidden: outputs, cells })
 }
 

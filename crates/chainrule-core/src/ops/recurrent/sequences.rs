@@ -85,6 +85,17 @@ impl Sequences {
     pub(super) fn directed(&self, index: usize, reverse: bool) -> usize {
         if reverse { self.longest() - 1 - index } else { index }
     }
+    /// The steps that have rows in spans of about `rows` rows, each a range of indices in the direction's order.
+    pub(super) fn spans(&self, rows: usize) -> impl DoubleEndedIterator<Item = Range<usize>> {
+        let steps = self.longest();
+        let count = steps.div_ceil((rows / self.batch.max(1)).max(1));
+        (0..count).map(move |span| steps * span / count..steps * (span + 1) / count)
+    }
+    /// The packed rows of a span.
+    pub(super) fn rows_of(&self, span: &Range<usize>, reverse: bool) -> Range<usize> {
+        let last = self.longest();
+        if reverse { self.start(last - span.end)..self.start(last - span.start) } else { self.start(span.start)..self.start(span.end) }
+    }
     /// Where a step finds the state before it. Backward in time, sequences that end here start here, with the initial state.
     pub(super) fn previous(&self, step: usize, reverse: bool) -> Previous {
         let rows = match step.checked_sub(1) {
