@@ -27,6 +27,15 @@ impl Shape {
         Ok(Shape::trusted(dims))
     }
 
+    /// The shape with the extents of three lists one after the other.
+    pub(crate) fn joined(parts: [&[usize]; 3]) -> Result<Shape> {
+        if parts.iter().map(|part| part.len()).sum::<usize>() > MAX_RANK {
+            return Shape::new(&parts.concat());
+        }
+        let shape = parts.into_iter().flatten().fold(Shape::scalar(), |shape, &extent| shape.pushed(extent));
+        Shape::new(&shape)
+    }
+
     /// Extents that are known to be good.
     pub(crate) fn trusted(dims: &[usize]) -> Shape {
         let mut all = [1; MAX_RANK];

@@ -9,12 +9,15 @@ use crate::float::with_float;
 use crate::ops::index::positions;
 use crate::ops::same_dtype;
 use crate::parallel::{self, Target};
-use crate::shape::{Shape, Strides};
+use crate::shape::{MAX_RANK, Shape, Strides};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Indices that fit an array in all dimensions but one.
 struct Places {
     indices: Array,
     axis: usize,
+    /// The extent of that dimension.
+    extent: usize,
     strides: Strides,
     /// The indices' innermost extent.
     row: usize,
@@ -30,33 +33,49 @@ impl Places {
                 format!("indices {:?} do not fit {x:?}: equal rank and no larger extents outside dimension {axis} are expected", indices.shape()),
             ));
         }
-        let indices = positions(op, indices, x.dims()[at])?;
+        if indices.dtype() != DType::I64 {
+            return Err(Error::DType { op, got: indices.dtype(), expected: "i64 indices" });
+        }
         let row = indices.dims()[x.rank() - 1];
-        Ok(Places { indices, axis: at, strides: x.dense_strides(), row })
+        Ok(Places { indices: indices.contiguous()?, axis: at, extent: x.dims()[at], strides: x.dense_strides(), row })
+    }
+
+    /// An error that names the first index outside the dimension.
+    fn check(&self, op: &'static str) -> Result<()> {
+        positions(op, &self.indices, self.extent).map(drop)
     }
 
     fn rows(&self) -> usize {
         self.indices.count().checked_div(self.row).unwrap_or(0)
     }
 
-    /// Calls `body(position in the array, place in the row)` for the indices of row `row`, in order.
-    fn for_row(&self, row: usize, mut body: impl FnMut(usize, usize)) {
-        let last = self.indices.rank() - 1;
-        let (mut rest, mut base) = (row, 0);
+    /// Calls `body(position in the array, place among the indices)` for the indices of rows `start..end`, in order; 0 stands for an index that is outside. Returns whether none was.
+    #[inline(always)]
+    fn for_rows(&self, start: usize, end: usize, mut body: impl FnMut(usize, usize)) -> bool {
+        let (dims, last) = (self.indices.dims(), self.indices.rank() - 1);
+        let stride = |i: usize| if i == self.axis { 0 } else { self.strides[i] as usize };
+        let (mut index, mut rest, mut base) = ([0; MAX_RANK], start, 0);
         for i in (0..last).rev() {
-            let extent = self.indices.dims()[i];
-            if i != self.axis {
-                base += rest % extent * self.strides[i] as usize;
+            (index[i], rest) = (rest % dims[i], rest / dims[i]);
+            base += index[i] * stride(i);
+        }
+        let (step, along, mut good) = (self.strides[self.axis] as usize, stride(last), true);
+        for row in start..end {
+            let places = row * self.row..(row + 1) * self.row;
+            for (k, (place, &i)) in places.clone().zip(&self.indices.slice::<i64>()[places]).enumerate() {
+                let inside = (i as u64) < self.extent as u64;
+                good &= inside;
+                body(base + k * along + if inside { i as usize } else { 0 } * step, place);
             }
-            rest /= extent;
+            for i in (0..last).rev() {
+                (index[i], base) = (index[i] + 1, base + stride(i));
+                if index[i] < dims[i] {
+                    break;
+                }
+                (index[i], base) = (0, base - dims[i] * stride(i));
+            }
         }
-        let indices = self.indices.slice::<i64>()[row * self.row..(row + 1) * self.row].iter().enumerate();
-        if self.axis == last {
-            indices.for_each(|(k, &index)| body(base + index as usize, k));
-        } else {
-            let stride = self.strides[self.axis] as usize;
-            indices.for_each(|(k, &index)| body(base + k + index as usize * stride, k));
-        }
+        good
     }
 }
 
@@ -66,19 +85,30 @@ impl Places {
 /// Indices that do not fit; an index outside the dimension.
 pub fn gather(x: &Array, axis: isize, indices: &Array) -> Result<Array> {
     let x = x.contiguous()?;
-    let places = Places::new("gather", x.shape(), axis, indices)?;
+    const OP: &str = "gather";
+    let places = Places::new(OP, x.shape(), axis, indices)?;
+    if places.extent == 0 {
+        places.check(OP)?;
+    }
     let mut out = Array::stale(*indices.shape(), x.dtype())?;
+    let good = AtomicBool::new(true);
     with_element!(x.dtype(), T => {
-        let (from, row) = (x.slice::<T>(), places.row);
+        let from = x.slice::<T>();
         let target = Target::new(out.slice_mut::<T>());
-        parallel::items(places.rows(), row, |start, end| {
-            for r in start..end {
-                // SAFETY: rows of the output do not overlap.
-                let to = unsafe { target.slice(r * row, (r + 1) * row) };
-                places.for_row(r, |position, k| to[k] = from[position]);
+        parallel::items(places.rows(), places.row, |start, end| {
+            // SAFETY: rows of the output do not overlap.
+            let to = unsafe { target.slice(start * places.row, end * places.row) };
+            let first = start * places.row;
+            // SAFETY: positions lie in the array, whose shape the indices fit, and places in these rows.
+            if !places.for_rows(start, end, |position, place| unsafe { *to.get_unchecked_mut(place - first) = *from.get_unchecked(position) }) {
+                good.store(false, Ordering::Relaxed);
             }
         });
     });
+    // Looked for only now, so that the indices are read once.
+    if !good.into_inner() {
+        places.check(OP)?;
+    }
     Ok(out)
 }
 
@@ -115,6 +145,7 @@ pub fn scatter(mut base: Array, axis: isize, indices: &Array, source: &Array, jo
     let part = part.contiguous()?;
     // Everything is checked before anything is written.
     let places = Places::new(OP, base.shape(), axis, indices)?;
+    places.check(OP)?;
     if join != Join::Write && !matches!(base.dtype(), DType::F32 | DType::F64 | DType::I64) {
         return Err(Error::DType { op: OP, got: base.dtype(), expected: "f32, f64 or i64" });
     }
@@ -146,14 +177,11 @@ fn put<T: Element>(base: &mut Array, places: &Places, source: &Array, join: impl
     let meeting: usize = places.indices.dims()[places.axis..].split_last().map_or(1, |(_, others)| others.iter().product());
     let blocks = places.rows().checked_div(meeting).unwrap_or(0);
     parallel::items(blocks, meeting * row, |start, end| {
-        for r in start * meeting..end * meeting {
-            let from = &from[r * row..(r + 1) * row];
-            places.for_row(r, |position, k| {
-                // SAFETY: the position was checked to lie in the base, and no other task has this part.
-                let to = unsafe { &mut target.slice(position, position + 1)[0] };
-                *to = join(*to, from[k]);
-            });
-        }
+        places.for_rows(start * meeting, end * meeting, |position, place| {
+            // SAFETY: the position was checked to lie in the base, and no other task has this part; the source has a number at each place.
+            let (to, new) = unsafe { (&mut target.slice(position, position + 1)[0], *from.get_unchecked(place)) };
+            *to = join(*to, new);
+        });
     });
 }
 

@@ -45,9 +45,9 @@ pub fn index_select(x: &Array, axis: isize, indices: &Array) -> Result<Array> {
     const OP: &str = "index_select";
     let at = x.shape().axis(OP, axis)?;
     let indices = positions(OP, indices, x.dims()[at])?;
-    let dims = [&x.dims()[..at], indices.dims(), &x.dims()[at + 1..]].concat();
+    let shape = Shape::joined([&x.dims()[..at], indices.dims(), &x.dims()[at + 1..]])?;
     let x = x.contiguous()?;
-    let mut out = Array::stale(Shape::new(&dims)?, x.dtype())?;
+    let mut out = Array::stale(shape, x.dtype())?;
     let (outer, inner) = sides(x.shape(), at);
     let out_is_empty = out.count() == 0;
     with_element!(x.dtype(), T => {
@@ -89,7 +89,7 @@ pub fn index_copy(base: Array, axis: isize, indices: &Array, source: &Array) -> 
 fn into_rows<T: Element>(op: &'static str, mut base: Array, axis: isize, indices: &Array, source: &Array, join: impl Fn(&mut T, T) + Sync) -> Result<Array> {
     let at = base.shape().axis(op, axis)?;
     let indices = positions(op, indices, base.dims()[at])?;
-    let expected = [&base.dims()[..at], indices.dims(), &base.dims()[at + 1..]].concat();
+    let expected = Shape::joined([&base.dims()[..at], indices.dims(), &base.dims()[at + 1..]])?;
     crate::ops::expect_shape(op, "the source", source, &expected)?;
     same_dtype(op, &base, source)?;
     let source = source.contiguous()?;
@@ -157,7 +157,7 @@ pub fn flat_positions(op: &'static str, dims: &[usize], indices: &[&Array]) -> R
 /// An index outside `0..classes`; more than 8 dimensions.
 pub fn one_hot(indices: &Array, classes: usize, dtype: DType) -> Result<Array> {
     let rows = positions("one_hot", indices, classes)?;
-    let mut out = Array::zeros(&[indices.dims(), &[classes]].concat(), dtype)?;
+    let mut out = Array::zeros(&Shape::joined([indices.dims(), &[classes], &[]])?, dtype)?;
     with_element!(dtype, T => {
         let to = out.slice_mut::<T>();
         for (k, row) in rows.slice::<i64>().iter().enumerate() {

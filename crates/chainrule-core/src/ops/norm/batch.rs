@@ -2,7 +2,7 @@
 //!
 //! Backward, with `z = (x - mean) rstd` and means over the channel: `dx = weight rstd (dy - mean(dy) - z mean(dy z))`, `dweight = sum dy z`, `dbias = sum dy`; with given statistics `dx = weight rstd dy`.
 
-use super::channels::{COLUMNS, Extents, Passes};
+use super::channels::{COLUMNS, Extents, Passes, Sums};
 use super::{Moments, Products, expect_eps, parameter};
 use crate::array::Array;
 use crate::dtype::Element;
@@ -51,7 +51,7 @@ pub fn batch_norm(x: &Array, weight: Option<&Array>, bias: Option<&Array>, eps: 
             }
             [T::from_f64(moments.mean), T::from_f64(rstd * weight[c].to_f64()), bias[c], 0.0]
         };
-        extents.walk(&Forward { x: x.slice(), y: Target::new(out.y.slice_mut()), given: false, finish });
+        extents.walk(&Forward { x: x.slice(), y: Target::new(out.y.slice_mut()), given: false, finish })?;
         Ok(out)
     })
 }
@@ -79,7 +79,7 @@ pub fn batch_norm_inference(x: &Array, mean: &Array, variance: &Array, weight: O
     with_float!(OP, x.dtype(), T => {
         let (mean, rstd, weight, bias) = (mean.slice::<T>(), rstd.slice::<T>(), weight.slice::<T>(), bias.slice::<T>());
         let finish = |c: usize, _: Moments| [mean[c], rstd[c] * weight[c], bias[c], 0.0];
-        extents.walk(&Forward { x: x.slice(), y: Target::new(y.slice_mut()), given: true, finish });
+        extents.walk(&Forward { x: x.slice(), y: Target::new(y.slice_mut()), given: true, finish })?;
         Ok(y)
     })
 }
@@ -132,7 +132,7 @@ fn backward(
             let scale = T::from_f64(rstd * weight[c].to_f64());
             [mean[c], scale, T::from_f64(sum / count), T::from_f64(along * rstd * rstd / count)]
         };
-        extents.walk(&Backward { dy: dy.slice(), x: x.slice(), mean, dx: Target::new(dx.slice_mut()), own_statistics, finish });
+        extents.walk(&Backward { dy: dy.slice(), x: x.slice(), mean, dx: Target::new(dx.slice_mut()), own_statistics, finish })?;
         Ok((dx, dweight, dbias))
     })
 }
@@ -147,22 +147,21 @@ struct Forward<'a, T, F> {
 
 impl<T: Float, F: Fn(usize, Moments) -> [T; 4] + Sync> Passes for Forward<'_, T, F> {
     type Number = T;
-    type Sums = Moments;
 
     #[inline(always)]
-    fn merge(a: Moments, b: Moments) -> Moments {
-        a.merge(b)
+    fn merge(a: Sums, b: Sums) -> Sums {
+        Moments::from(a).merge(b.into()).into()
     }
     #[inline(always)]
-    fn reduce<S: Simd>(&self, at: Range<usize>, _: usize) -> Moments {
+    fn reduce<S: Simd>(&self, at: Range<usize>, _: usize) -> Sums {
         if self.given {
-            return Moments::default();
+            return Sums::default();
         }
         // SAFETY: kernels call this inside `simd::run`.
-        unsafe { Moments::of::<S, T>(&self.x[at]) }
+        unsafe { Moments::of::<S, T>(&self.x[at]) }.into()
     }
     #[inline(always)]
-    fn reduce_columns<S: Simd>(&self, extents: Extents, rows: Range<usize>, first: usize, sums: &mut [Moments]) {
+    fn reduce_columns<S: Simd>(&self, extents: Extents, rows: Range<usize>, first: usize, sums: &mut [Sums]) {
         if self.given {
             return;
         }
@@ -186,12 +185,12 @@ impl<T: Float, F: Fn(usize, Moments) -> [T; 4] + Sync> Passes for Forward<'_, T,
             }
         }
         for (c, sums) in sums.iter_mut().enumerate() {
-            *sums = Moments::about(centres[c * inner].to_f64(), count, [channel(&distances, c), channel(&squares, c)]);
+            *sums = Moments::about(centres[c * inner].to_f64(), count, [channel(&distances, c), channel(&squares, c)]).into();
         }
     }
     #[inline(always)]
-    fn finish(&self, c: usize, sums: Moments) -> [T; 4] {
-        (self.finish)(c, sums)
+    fn finish(&self, c: usize, sums: Sums) -> [T; 4] {
+        (self.finish)(c, sums.into())
     }
     #[inline(always)]
     fn write<S: Simd>(&self, at: Range<usize>, [centre, scale, shift, _]: [T; 4]) {
@@ -203,7 +202,7 @@ impl<T: Float, F: Fn(usize, Moments) -> [T; 4] + Sync> Passes for Forward<'_, T,
         }
     }
     #[inline(always)]
-    fn write_row<S: Simd>(&self, at: Range<usize>, [centre, scale, shift, _]: &[Vec<T>; 4]) {
+    fn write_row<S: Simd>(&self, at: Range<usize>, [centre, scale, shift, _]: [&[T]; 4]) {
         let real = T::Real::<S>::wrap;
         // SAFETY: as in `write`.
         let y = unsafe { self.y.slice(at.start, at.end) };
@@ -226,19 +225,19 @@ struct Backward<'a, T, F> {
 
 impl<T: Float, F: Fn(usize, [f64; 2]) -> [T; 4] + Sync> Passes for Backward<'_, T, F> {
     type Number = T;
-    type Sums = [f64; 2];
 
     #[inline(always)]
-    fn merge(a: [f64; 2], b: [f64; 2]) -> [f64; 2] {
-        [a[0] + b[0], a[1] + b[1]]
+    fn merge(a: Sums, b: Sums) -> Sums {
+        [a[0] + b[0], a[1] + b[1], 0.0]
     }
     #[inline(always)]
-    fn reduce<S: Simd>(&self, at: Range<usize>, c: usize) -> [f64; 2] {
+    fn reduce<S: Simd>(&self, at: Range<usize>, c: usize) -> Sums {
         // SAFETY: kernels call this inside `simd::run`; both ranges have one length.
-        unsafe { row::fold::<S, T, 2>(at.len(), Products(&self.dy[at.clone()], &self.x[at], self.mean[c])) }
+        let [sum, along] = unsafe { row::fold::<S, T, 2>(at.len(), Products(&self.dy[at.clone()], &self.x[at], self.mean[c])) };
+        [sum, along, 0.0]
     }
     #[inline(always)]
-    fn reduce_columns<S: Simd>(&self, extents: Extents, rows: Range<usize>, first: usize, sums: &mut [[f64; 2]]) {
+    fn reduce_columns<S: Simd>(&self, extents: Extents, rows: Range<usize>, first: usize, sums: &mut [Sums]) {
         let (inner, width) = (extents.inner, sums.len() * extents.inner);
         let (mut sum, mut along, mut mean) = ([T::zero(); COLUMNS], [T::zero(); COLUMNS], [T::zero(); COLUMNS]);
         for c in 0..sums.len() {
@@ -252,12 +251,13 @@ impl<T: Float, F: Fn(usize, [f64; 2]) -> [T; 4] + Sync> Passes for Backward<'_, 
             }
         }
         for (c, sums) in sums.iter_mut().enumerate() {
-            *sums = [&sum, &along].map(|values| values[c * inner..(c + 1) * inner].iter().map(|x| (*x).to_f64()).sum());
+            let total = |values: &[T; COLUMNS]| values[c * inner..(c + 1) * inner].iter().map(|x| (*x).to_f64()).sum();
+            *sums = [total(&sum), total(&along), 0.0];
         }
     }
     #[inline(always)]
-    fn finish(&self, c: usize, sums: [f64; 2]) -> [T; 4] {
-        (self.finish)(c, sums)
+    fn finish(&self, c: usize, [sum, along, _]: Sums) -> [T; 4] {
+        (self.finish)(c, [sum, along])
     }
     #[inline(always)]
     fn write<S: Simd>(&self, at: Range<usize>, coefficients: [T; 4]) {
@@ -273,7 +273,7 @@ impl<T: Float, F: Fn(usize, [f64; 2]) -> [T; 4] + Sync> Passes for Backward<'_, 
         }
     }
     #[inline(always)]
-    fn write_row<S: Simd>(&self, at: Range<usize>, [mean, scale, even, along]: &[Vec<T>; 4]) {
+    fn write_row<S: Simd>(&self, at: Range<usize>, [mean, scale, even, along]: [&[T]; 4]) {
         let real = T::Real::<S>::wrap;
         // SAFETY: as in `write`.
         let dx = unsafe { self.dx.slice(at.start, at.end) };

@@ -3,9 +3,11 @@
 //! Sums of pieces are merged in one order, whoever computes them. Large planes are pieces; small ones are walked as rows of the matrix `[N, C · L]`, so that registers are filled across channels.
 
 use crate::array::Array;
+use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::parallel::{self, Target};
+use crate::shape::Shape;
 use crate::simd::{Kernel, Simd};
 use num_traits::Zero;
 use std::ops::Range;
@@ -26,22 +28,23 @@ const MANY: usize = 8;
 const ROWS: usize = 128;
 pub(super) const COLUMNS: usize = 64;
 
+/// What a channel is reduced to.
+pub(super) type Sums = [f64; 3];
+
 /// What is done with a channel.
 pub(super) trait Passes: Sync {
     type Number: Float;
-    /// What a channel is reduced to.
-    type Sums: Copy + Default + Send + Sync;
-    fn merge(a: Self::Sums, b: Self::Sums) -> Self::Sums;
+    fn merge(a: Sums, b: Sums) -> Sums;
     /// Reduces the dense numbers `at` of channel `c`.
-    fn reduce<S: Simd>(&self, at: Range<usize>, c: usize) -> Self::Sums;
+    fn reduce<S: Simd>(&self, at: Range<usize>, c: usize) -> Sums;
     /// Reduces the channels from `first` on, which have at most `COLUMNS` columns together, over some rows of the matrix `[N, C · L]`.
-    fn reduce_columns<S: Simd>(&self, extents: Extents, rows: Range<usize>, first: usize, sums: &mut [Self::Sums]);
+    fn reduce_columns<S: Simd>(&self, extents: Extents, rows: Range<usize>, first: usize, sums: &mut [Sums]);
     /// Turns the sums of channel `c` into the coefficients of the second pass. Called once a channel.
-    fn finish(&self, c: usize, sums: Self::Sums) -> [Self::Number; 4];
+    fn finish(&self, c: usize, sums: Sums) -> [Self::Number; 4];
     /// The second pass over the dense numbers `at` of one channel.
     fn write<S: Simd>(&self, at: Range<usize>, coefficients: [Self::Number; 4]);
     /// The same over a row of the matrix, whose coefficients stand column by column.
-    fn write_row<S: Simd>(&self, at: Range<usize>, coefficients: &[Vec<Self::Number>; 4]);
+    fn write_row<S: Simd>(&self, at: Range<usize>, coefficients: [&[Self::Number]; 4]);
 }
 
 impl Extents {
@@ -63,42 +66,53 @@ impl Extents {
     }
 
     /// Takes the walk.
-    pub(super) fn walk<P: Passes>(self, passes: &P) {
+    pub(super) fn walk<P: Passes>(self, passes: &P) -> Result<()> {
         if self.batch * self.channels * self.inner == 0 {
             for c in 0..self.channels {
-                passes.finish(c, P::Sums::default());
+                passes.finish(c, Sums::default());
             }
-        } else if self.inner < PLANE {
-            self.walk_rows(passes);
-        } else if self.channels < MANY {
-            self.walk_planes(passes);
-        } else {
-            parallel::items(self.channels, self.batch * self.inner, |start, end| P::Number::run(Channels { extents: self, passes, channels: start..end }));
+            return Ok(());
         }
+        if self.inner < PLANE {
+            return self.walk_rows(passes);
+        }
+        if self.channels < MANY {
+            return self.walk_planes(passes);
+        }
+        parallel::items(self.channels, self.batch * self.inner, |start, end| P::Number::run(Channels { extents: self, passes, channels: start..end }));
+        Ok(())
     }
 
     /// Few channels: their planes are spread over threads, in both passes.
-    fn walk_planes<P: Passes>(self, passes: &P) {
-        let mut pieces = vec![P::Sums::default(); self.batch * self.channels];
-        let target = Target::new(&mut pieces);
+    fn walk_planes<P: Passes>(self, passes: &P) -> Result<()> {
+        let mut pieces = Array::stale(Shape::new(&[self.batch, self.channels, 3])?, DType::F64)?;
+        let target = Target::new(pieces.slice_mut::<f64>().as_chunks_mut::<3>().0);
         parallel::items(self.batch * self.channels, self.inner, |start, end| {
             // SAFETY: ranges do not overlap.
             let pieces = unsafe { target.slice(start, end) };
             P::Number::run(Planes { extents: self, passes, start, pieces })
         });
-        let channel = |c: usize| pieces[c..].iter().step_by(self.channels).copied().reduce(P::merge).unwrap_or_default();
-        let coefficients: Vec<_> = (0..self.channels).map(|c| passes.finish(c, channel(c))).collect();
+        let mut coefficients = [[P::Number::zero(); 4]; MANY];
+        for (c, coefficients) in coefficients.iter_mut().enumerate().take(self.channels) {
+            *coefficients = passes.finish(c, self.total::<P>(&pieces, c));
+        }
         parallel::items(self.batch * self.channels, self.inner, |start, end| {
             P::Number::run(WritePlanes { extents: self, passes, planes: start..end, coefficients: &coefficients })
         });
+        Ok(())
+    }
+
+    /// The pieces of a channel merged in order.
+    fn total<P: Passes>(&self, pieces: &Array, c: usize) -> Sums {
+        pieces.slice::<f64>().as_chunks::<3>().0[c..].iter().step_by(self.channels).copied().reduce(P::merge).unwrap_or_default()
     }
 
     /// Small planes: blocks of the matrix `[N, C · L]` are reduced column by column.
-    fn walk_rows<P: Passes>(self, passes: &P) {
+    fn walk_rows<P: Passes>(self, passes: &P) -> Result<()> {
         let (columns, blocks, width) = (self.columns(), self.batch.div_ceil(ROWS), COLUMNS / self.inner);
         let strips = self.channels.div_ceil(width);
-        let mut pieces = vec![P::Sums::default(); blocks * self.channels];
-        let target = Target::new(&mut pieces);
+        let mut pieces = Array::stale(Shape::new(&[blocks, self.channels, 3])?, DType::F64)?;
+        let target = Target::new(pieces.slice_mut::<f64>().as_chunks_mut::<3>().0);
         parallel::items(blocks * strips, ROWS.min(self.batch) * COLUMNS, |start, end| {
             for task in start..end {
                 let (block, first) = (task / strips, task % strips * width);
@@ -108,14 +122,16 @@ impl Extents {
                 P::Number::run(Block { extents: self, passes, rows: block * ROWS..((block + 1) * ROWS).min(self.batch), first, pieces });
             }
         });
-        let mut coefficients = [(); 4].map(|_| vec![P::Number::zero(); columns]);
+        let mut kept = Array::stale(Shape::new(&[4, columns])?, P::Number::DTYPE)?;
+        let coefficients = kept.slice_mut::<P::Number>();
         for c in 0..self.channels {
-            let sums = pieces[c..].iter().step_by(self.channels).copied().reduce(P::merge).unwrap_or_default();
-            for (values, value) in coefficients.iter_mut().zip(passes.finish(c, sums)) {
-                values[c * self.inner..(c + 1) * self.inner].fill(value);
+            for (k, value) in passes.finish(c, self.total::<P>(&pieces, c)).into_iter().enumerate() {
+                coefficients[k * columns + c * self.inner..][..self.inner].fill(value);
             }
         }
-        parallel::items(self.batch, columns, |start, end| P::Number::run(WriteRows { columns, passes, rows: start..end, coefficients: &coefficients }));
+        let coefficients = [0, 1, 2, 3].map(|k| &kept.slice::<P::Number>()[k * columns..(k + 1) * columns]);
+        parallel::items(self.batch, columns, |start, end| P::Number::run(WriteRows { columns, passes, rows: start..end, coefficients }));
+        Ok(())
     }
 }
 
@@ -147,7 +163,7 @@ struct Planes<'a, P: Passes> {
     extents: Extents,
     passes: &'a P,
     start: usize,
-    pieces: &'a mut [P::Sums],
+    pieces: &'a mut [Sums],
 }
 
 impl<P: Passes> Kernel for Planes<'_, P> {
@@ -184,7 +200,7 @@ struct Block<'a, P: Passes> {
     passes: &'a P,
     rows: Range<usize>,
     first: usize,
-    pieces: &'a mut [P::Sums],
+    pieces: &'a mut [Sums],
 }
 
 impl<P: Passes> Kernel for Block<'_, P> {
@@ -199,7 +215,7 @@ struct WriteRows<'a, P: Passes> {
     columns: usize,
     passes: &'a P,
     rows: Range<usize>,
-    coefficients: &'a [Vec<P::Number>; 4],
+    coefficients: [&'a [P::Number]; 4],
 }
 
 impl<P: Passes> Kernel for WriteRows<'_, P> {

@@ -7,7 +7,7 @@
 use super::channels::Extents;
 use super::{Moments, Products, expect_eps, parameter};
 use crate::array::Array;
-use crate::dtype::Element;
+use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::float::with_float;
@@ -73,16 +73,17 @@ pub fn group_norm_backward(dy: &Array, x: &Array, mean: &Array, rstd: &Array, we
     let vector = || Array::stale(Shape::trusted(&[extents.channels()]), x.dtype());
     let (mut dx, mut dweight, mut dbias) = (Array::stale(*x.shape(), x.dtype())?, vector()?, vector()?);
     // The share of each plane in the gradients of its channel's parameters.
-    let mut shares = vec![[0f64; 2]; extents.batch * extents.channels()];
+    let mut shares = Array::stale(Shape::new(&[extents.batch, extents.channels(), 2])?, DType::F64)?;
     with_float!(OP, x.dtype(), T => {
         let (dy, x, mean, rstd, weight) = (dy.slice::<T>(), x.slice::<T>(), mean.slice::<T>(), rstd.slice::<T>(), weight.slice::<T>());
-        let (target, all) = (Target::new(dx.slice_mut::<T>()), Target::new(&mut shares));
+        let (target, all) = (Target::new(dx.slice_mut::<T>()), Target::new(shares.slice_mut::<f64>().as_chunks_mut::<2>().0));
         parallel::items(extents.rows(), extents.size(), |start, end| {
             let at = start * extents.size()..end * extents.size();
             // SAFETY: ranges of rows do not overlap.
             let (dx, shares) = unsafe { (target.slice(at.start, at.end), all.slice(start * extents.width, end * extents.width)) };
             T::run(Backward { extents, start, dy: &dy[at.clone()], x: &x[at], mean: &mean[start..end], rstd: &rstd[start..end], weight, dx, shares })
         });
+        let shares = shares.slice::<f64>().as_chunks::<2>().0;
         for (c, (dweight, dbias)) in dweight.slice_mut::<T>().iter_mut().zip(dbias.slice_mut::<T>()).enumerate() {
             let own = shares.iter().skip(c).step_by(extents.channels());
             let [sum, along] = own.fold([0.0; 2], |total, share| [total[0] + share[0], total[1] + share[1]]);

@@ -28,6 +28,19 @@ struct Moments {
     squares: f64,
 }
 
+impl From<[f64; 3]> for Moments {
+    #[inline(always)]
+    fn from([count, mean, squares]: [f64; 3]) -> Moments {
+        Moments { count, mean, squares }
+    }
+}
+impl From<Moments> for [f64; 3] {
+    #[inline(always)]
+    fn from(moments: Moments) -> [f64; 3] {
+        [moments.count, moments.mean, moments.squares]
+    }
+}
+
 impl Moments {
     /// Of `count` numbers, from their sums of distances and squared distances from a point near the mean.
     #[inline(always)]

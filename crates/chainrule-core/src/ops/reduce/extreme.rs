@@ -50,7 +50,7 @@ fn extreme<T: Element>(op: &'static str, x: &Array, axis: isize, keep: bool, bet
     Ok((values, places))
 }
 
-/// Lines that are searched side by side; a dense line is searched as so many that interleave.
+/// Lines that are searched side by side, or numbers of a dense line.
 const LANES: usize = 32;
 
 /// Whether `number` takes the place of `best`: if it is better, or the first NaN.
@@ -73,36 +73,35 @@ struct Strip<'a, T, F> {
 impl<T: Element, F: Fn(T, T) -> bool + Copy> Kernel for Strip<'_, T, F> {
     type Output = ();
     #[inline(always)]
+    #[allow(clippy::eq_op)]
     fn run<S: Simd>(self) {
         let Strip { x, extent, inner, better, values, places } = self;
-        let (mut best, mut place) = ([T::zero(); LANES], [0u32; LANES]);
-        let mut step = |k: usize, x: &[T; LANES]| {
-            for i in 0..LANES {
-                let new = k == 0 || replaces(x[i], best[i], better);
-                best[i] = if new { x[i] } else { best[i] };
-                place[i] = if new { k as u32 } else { place[i] };
-            }
-        };
         if inner == 1 && extent >= LANES {
+            // First the number, then where it stands: the first that equals it, or the first NaN.
             let (whole, rest) = x[..extent].as_chunks::<LANES>();
-            whole.iter().enumerate().for_each(|(k, x)| step(k, x));
-            let (mut found, mut at) = (best[0], place[0] as usize * LANES);
-            for i in 1..LANES {
-                let here = place[i] as usize * LANES + i;
-                // Of equals, and of several NaN, the first.
-                let earlier = here < at && !replaces(found, best[i], better);
-                if replaces(best[i], found, better) || earlier {
-                    (found, at) = (best[i], here);
+            let mut best = whole[0];
+            for x in whole {
+                for i in 0..LANES {
+                    best[i] = if replaces(x[i], best[i], better) { x[i] } else { best[i] };
                 }
             }
-            for (i, number) in rest.iter().enumerate() {
-                if replaces(*number, found, better) {
-                    (found, at) = (*number, extent - rest.len() + i);
-                }
-            }
-            (values[0], places[0]) = (found, at as i64);
+            let all = best.into_iter().chain(rest.iter().copied());
+            let found = all.reduce(|a, b| if replaces(b, a, better) { b } else { a }).unwrap_or(x[0]);
+            let meets = |x: &T| (*x == found) | ((*x != *x) & (found != found));
+            let block = whole.iter().position(|x| x.iter().fold(false, |any, x| any | meets(x))).unwrap_or(whole.len());
+            let place = block * LANES + x[block * LANES..extent].iter().position(meets).unwrap_or(0);
+            (values[0], places[0]) = (x[place], place as i64);
         } else if values.len() == LANES {
-            (0..extent).for_each(|k| step(k, x[k * inner..].first_chunk().unwrap_or(&[T::zero(); LANES])));
+            let (mut best, mut place) = ([T::zero(); LANES], [0u32; LANES]);
+            best.copy_from_slice(&x[..LANES]);
+            for k in 1..extent {
+                let x = &x[k * inner..][..LANES];
+                for i in 0..LANES {
+                    let new = replaces(x[i], best[i], better);
+                    best[i] = if new { x[i] } else { best[i] };
+                    place[i] = if new { k as u32 } else { place[i] };
+                }
+            }
             values.copy_from_slice(&best);
             places.iter_mut().zip(place).for_each(|(to, place)| *to = place as i64);
         } else {

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::float::with_float;
 use crate::parallel::{self, Target};
-use crate::shape::Shape;
+use crate::shape::{MAX_RANK, Shape};
 use crate::simd::{Kernel, Simd, Vector};
 
 /// The sum over `axes` (all when empty); with `keep` they stay as extents of 1. Integers, and truth values, sum to i64.
@@ -18,7 +18,7 @@ use crate::simd::{Kernel, Simd, Vector};
 /// A dimension named twice or out of range; bf16 and f16.
 pub fn sum(x: &Array, axes: &[usize], keep: bool) -> Result<Array> {
     const OP: &str = "sum";
-    let mut reduced = [axes.is_empty(); crate::shape::MAX_RANK];
+    let mut reduced = [axes.is_empty(); MAX_RANK];
     for &axis in axes {
         x.shape().axis(OP, axis as isize)?;
         if std::mem::replace(&mut reduced[axis], true) {
@@ -40,7 +40,7 @@ pub fn sum(x: &Array, axes: &[usize], keep: bool) -> Result<Array> {
     if keep {
         return Ok(out);
     }
-    let kept: Vec<usize> = (0..x.rank()).filter(|&i| !reduced[i]).map(|i| x.dims()[i]).collect();
+    let kept = (0..x.rank()).filter(|&i| !reduced[i]).fold(Shape::scalar(), |kept, i| kept.pushed(x.dims()[i]));
     out.reshape(&kept)
 }
 
@@ -232,8 +232,12 @@ pub fn sum_to(x: &Array, dims: &[usize]) -> Result<Array> {
     if !fits {
         return Err(Error::shape("sum_to", format!("shape {dims:?} does not broadcast to {:?}", x.shape())));
     }
-    let axes: Vec<usize> = (0..x.rank()).filter(|&i| i < added || (dims[i - added] == 1 && x.dims()[i] != 1)).collect();
-    let out = if axes.is_empty() { x.clone() } else { sum(x, &axes, true)? };
+    let (mut axes, mut count) = ([0; MAX_RANK], 0);
+    for i in (0..x.rank()).filter(|&i| i < added || (dims[i - added] == 1 && x.dims()[i] != 1)) {
+        axes[count] = i;
+        count += 1;
+    }
+    let out = if count == 0 { x.clone() } else { sum(x, &axes[..count], true)? };
     out.reshape(dims)
 }
 
