@@ -12,6 +12,15 @@ const STRIPS: usize = 12;
 /// The same where rows of B lie a multiple of `CROWDED` bytes apart, and so fall on few lines of the L1 cache.
 const CROWDED_STRIPS: usize = 3;
 const CROWDED: isize = 1024;
+/// The bytes between the first and the last number of a row of A, where its columns fall on few lines of the caches: beyond it they push each other out before the next panel of B.
+const REACH: usize = 1 << 21;
+
+/// The most steps of k between two visits to a tile of C.
+fn depth_limit<T>(product: &Product<T>) -> usize {
+    let limit = DEPTH / size_of::<T>();
+    let step = product.a.column.unsigned_abs() * size_of::<T>();
+    if product.a.row == 1 && step > 0 && step.is_multiple_of(CROWDED as usize) { limit.min((REACH / step).max(64)) } else { limit }
+}
 
 /// The elements `rows` x `columns` of C. Loops 5 and 3 of the five, over blocks of columns and rows, are the tasks of the caller.
 ///
@@ -31,7 +40,7 @@ pub(super) unsafe fn compute<S: Simd, T: Number>(product: &Product<T>, rows: Ran
 unsafe fn loops<S: Simd, T: Number<Vector<S> = V>, V: Vector<Element = T>>(product: &Product<T>, rows: Range<usize>, columns: Range<usize>) {
     let (m, n, k) = (rows.len(), columns.len(), product.sizes[2]);
     let width = V::TILE_VECTORS * V::LANES;
-    let (strips, depths) = (m.div_ceil(V::TILE_ROWS), (k * size_of::<T>()).div_ceil(DEPTH).max(1));
+    let (strips, depths) = (m.div_ceil(V::TILE_ROWS), k.div_ceil(depth_limit(product)).max(1));
     let (height, deepest) = (m.div_ceil(strips), k.div_ceil(depths));
 
     // The kernel reads A number by number, which is as fast in place wherever neighbours along rows or columns share cache lines.

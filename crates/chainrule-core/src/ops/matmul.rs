@@ -124,7 +124,10 @@ fn product(op: &'static str, a: &Array, b: &Array, pairs: bool) -> Result<Array>
         multiply::<f32>(Side::matrices(&a), &Side::matrices(&b), batch, &mut out, &Epilogue::NONE, true);
         return Ok(out);
     }
-    with_float!(op, dtype, T => Ok(multiply::<T>(left, &right, batch, &mut out, &Epilogue::NONE, false)))?;
+    with_float!(op, dtype, T => {
+        multiply::<T>(left, &right, batch, &mut out, &Epilogue::NONE, false);
+        Ok(())
+    })?;
     Ok(out)
 }
 
