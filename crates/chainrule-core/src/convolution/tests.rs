@@ -177,6 +177,8 @@ fn equals_seven_loops_at_shapes_of_networks() {
         geometry(3, [48, 15, 37], 80, square(4, 2, 0), 1),
         geometry(2, [16, 11, 8], 32, square(4, 2, 3), 1),
         geometry(5, [32, 6, 70], 16, square(4, 2, 2), 1),
+        geometry(3, [48, 15, 14], 32, square(3, 2, 1), 1),
+        geometry(2, [16, 9, 40], 64, square(3, 2, 0), 1),
         geometry(5, [33, 14, 13], 50, square(1, 1, 0), 1),
         geometry(3, [40, 9, 15], 97, square(1, 2, 0), 1),
         geometry(2, [100, 20, 18], 130, square(1, 2, 0), 1),

@@ -36,21 +36,22 @@ pub(super) enum Pass {
     WeightGradient,
 }
 
-/// Whether a pass of this geometry is worth transforming.
-/// Channels pay for the transforms of the tiles, tiles for those of the weights; and tiles must not lie beyond the image for the most part.
+/// Whether a pass of this geometry is worth transforming: where a fair part of the multiplications goes, which tiles beyond the image use up.
+/// Channels pay for the transforms of the tiles, tiles for those of the weights.
 pub(super) fn wins(g: &Geometry, pass: Pass, lanes: usize) -> bool {
     let whole = (g.in_channels | g.out_channels).is_multiple_of(lanes);
-    let filtered = match (g.kernel, g.stride) {
-        ([3, 3], [1, 1]) => true,
-        ([4, 4], [2, 2]) => whole,
-        _ => false,
+    // Values of a tile, in all phases.
+    let values = match (g.kernel, g.stride) {
+        ([3, 3], [1, 1]) => 36,
+        ([4, 4], [2, 2]) if whole => 4 * 25,
+        _ => return false,
     };
-    if !filtered || (g.dilation, g.groups) != ([1, 1], 1) || lanes < 8 || g.in_channels.min(g.out_channels) < CHANNELS {
+    if (g.dilation, g.groups) != ([1, 1], 1) || lanes < 8 || g.in_channels.min(g.out_channels) < CHANNELS {
         return false;
     }
-    let extents = tiled(g, pass == Pass::InputGradient);
-    let tiles = Tiles::new(g.batch, extents).count();
-    tiles >= if pass == Pass::WeightGradient { 2 * TILES } else { TILES } && 2 * g.batch * extents[0] * extents[1] >= tiles * tiles::SIDE * tiles::SIDE
+    let tiles = Tiles::new(g.batch, tiled(g, pass == Pass::InputGradient)).count();
+    let least = if pass == Pass::WeightGradient { 2 * TILES } else { TILES };
+    tiles >= least && 5 * g.batch * g.out_pixels() * g.taps() >= 8 * tiles * values
 }
 
 /// The fewest channels and tiles.

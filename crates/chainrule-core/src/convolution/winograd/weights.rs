@@ -7,6 +7,9 @@ use super::transform::Filter;
 use crate::simd::Vector;
 use std::ops::Range;
 
+/// How many channels ahead weights are asked for.
+const AHEAD: usize = 4;
+
 /// Weights as the sum of products over `channels` for each of `outputs` reads them.
 #[derive(Clone, Copy)]
 pub(super) struct Weights<T> {
@@ -37,6 +40,12 @@ pub(super) unsafe fn block<T: Number, V: Vector<Element = T>, F: Filter>(
         // SAFETY: the caller's promise; up to sixteen taps and what a transpose writes after them fit in `taps`.
         unsafe {
             let from = start.add(outputs.start * sizes.output_weights + channel * sizes.channel_weights);
+            if sizes.channel_weights > sizes.output_weights {
+                // Channels lie far apart, which the CPU does not foresee.
+                for i in (0..outputs.len() * kernel * kernel).step_by(64 / size_of::<T>()) {
+                    V::prefetch(from.wrapping_add(AHEAD * sizes.channel_weights + i));
+                }
+            }
             for tap in (0..kernel * kernel).step_by(V::LANES) {
                 let count = V::LANES.min(kernel * kernel - tap);
                 V::transpose(from.add(tap), sizes.output_weights, outputs.len(), count, taps.as_mut_ptr().add(tap * V::LANES));
