@@ -9,7 +9,7 @@ use crate::array::Array;
 use crate::error::Result;
 use crate::float::{Float, with_float};
 use crate::gemm::{Matrix, MatrixMut};
-use crate::ops::{expect_shape, reduce, row, same_dtype};
+use crate::ops::{expect_shape, row, same_dtype};
 use crate::shape::Shape;
 use crate::simd::{Kernel, Simd};
 use std::f64::consts::LOG2_E;
@@ -167,10 +167,9 @@ impl<'a, T: Float> Backward<'a, T> {
             let cut = |i: usize| (tiles * i / chunks * KEYS).min(problem.keys);
             self.chunk(&gradients, stack, chunk, cut(chunk)..cut(chunk + 1));
         });
-        let [mut query, key, value] = [gradients.query, gradients.key, gradients.value].map(|joined| joined.map(|joined| joined.finish(3)).transpose());
-        if chunks > 1 {
-            query = query.and_then(|query| query.map(|query| reduce::sum(&query, &[0], false)).transpose());
-        }
+        let Gradients { query, key, value } = gradients;
+        let query = if chunks > 1 { query.map(Joined::summed).transpose()? } else { query };
+        let [query, key, value] = [query, key, value].map(|joined| joined.map(|joined| joined.finish(3)).transpose());
         Ok([query?, key?, value?])
     }
 

@@ -188,6 +188,24 @@ impl<T: crate::dtype::Element> Joined<T> {
         MatrixMut { start, row: (heads * columns) as isize, column: 1 }
     }
 
+    /// The sum over the first dimension of the batch, in order.
+    pub fn summed(self) -> Result<Joined<T>> {
+        let mut sum = Array::stale(self.memory.shape().without(0), T::DTYPE)?;
+        let (size, target) = (sum.count(), Target::new(sum.slice_mut::<T>()));
+        let parts = self.memory.slice::<T>();
+        parallel::ranges(size, parallel::GRAIN, |start, end| {
+            // SAFETY: ranges do not overlap.
+            let sum = unsafe { target.slice(start, end) };
+            sum.copy_from_slice(&parts[start..end]);
+            for part in parts.chunks_exact(size).skip(1) {
+                for (sum, x) in sum.iter_mut().zip(&part[start..end]) {
+                    *sum = *sum + *x;
+                }
+            }
+        });
+        Ok(Joined { memory: sum, target, heads: self.heads })
+    }
+
     /// The array, of `rank` dimensions: two if there are no heads.
     pub fn finish(self, rank: usize) -> Result<Array> {
         let array = self.memory.transpose(-2, -3)?.narrow(-3, self.heads.start, self.heads.len())?;
