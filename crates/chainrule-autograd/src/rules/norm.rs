@@ -23,7 +23,7 @@ impl Tensor {
     pub fn batch_norm(&self, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64) -> Result<(Tensor, Array, Array)> {
         let out = norm::batch_norm(&self.array, weight.map(|w| &w.array), bias.map(|b| &b.array), eps)?;
         let (mean, rstd) = (out.mean.clone(), out.rstd);
-        let rule = Normalisation::over_batch(self, weight, bias, eps);
+        let rule = Normalisation::new(Over::Batch, weight, bias, eps);
         let fused = move |pass: &Pass, x: &Array, weight: Option<&Array>| with_bias(norm::batch_norm_backward(&pass.grad().array, x, &mean, &rstd, weight)?);
         let y = rule.record("batch_norm", self, weight, bias, out.y, fused)?;
         Ok((y, out.mean, out.variance))
@@ -43,7 +43,7 @@ impl Tensor {
     pub fn batch_norm_inference(&self, mean: &Array, variance: &Array, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64) -> Result<Tensor> {
         let y = norm::batch_norm_inference(&self.array, mean, variance, weight.map(|w| &w.array), bias.map(|b| &b.array), eps)?;
         let rule =
-            Normalisation { statistics: Statistics::Given(Box::new([mean.clone(), variance.clone()])), ..Normalisation::over_batch(self, weight, bias, eps) };
+            Normalisation { statistics: Statistics::Given(Box::new([mean.clone(), variance.clone()])), ..Normalisation::new(Over::Batch, weight, bias, eps) };
         let (mean, variance) = (mean.clone(), variance.clone());
         let fused = move |pass: &Pass, x: &Array, weight: Option<&Array>| {
             with_bias(norm::batch_norm_inference_backward(&pass.grad().array, x, &mean, &variance, weight, eps)?)
@@ -64,7 +64,7 @@ impl Tensor {
     pub fn layer_norm(&self, dimensions: usize, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64) -> Result<Tensor> {
         let out = norm::layer_norm(&self.array, dimensions, weight.map(|w| &w.array), bias.map(|b| &b.array), eps)?;
         let (mean, rstd) = (out.mean, out.rstd);
-        let rule = Normalisation::over_last(self, dimensions, weight, bias, eps);
+        let rule = Normalisation::new(Over::Last(dimensions), weight, bias, eps);
         let fused = move |pass: &Pass, x: &Array, weight: Option<&Array>| with_bias(norm::layer_norm_backward(&pass.grad().array, x, &mean, &rstd, weight)?);
         rule.record("layer_norm", self, weight, bias, out.y, fused)
     }
@@ -81,7 +81,7 @@ impl Tensor {
     /// As for [`layer_norm`](Tensor::layer_norm).
     pub fn rms_norm(&self, dimensions: usize, weight: Option<&Tensor>, eps: f64) -> Result<Tensor> {
         let out = norm::rms_norm(&self.array, dimensions, weight.map(|w| &w.array), eps)?;
-        let rule = Normalisation { statistics: Statistics::MeanSquare, ..Normalisation::over_last(self, dimensions, weight, None, eps) };
+        let rule = Normalisation { statistics: Statistics::MeanSquare, ..Normalisation::new(Over::Last(dimensions), weight, None, eps) };
         let fused = move |pass: &Pass, x: &Array, weight: Option<&Array>| {
             let (dx, dweight) = norm::rms_norm_backward(&pass.grad().array, x, &out.rstd, weight)?;
             Ok((dx, dweight, None))
@@ -183,7 +183,7 @@ impl Tensor {
 fn grouped(name: &'static str, x: &Tensor, groups: usize, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64) -> Result<(Tensor, Array, Array)> {
     let out = norm::group_norm(&x.array, groups, weight.map(|w| &w.array), bias.map(|b| &b.array), eps)?;
     let (mean, rstd) = (out.mean.clone(), out.rstd);
-    let rule = Normalisation::over_groups(x, groups, weight, bias, eps);
+    let rule = Normalisation::new(Over::Groups(groups), weight, bias, eps);
     let fused = move |pass: &Pass, x: &Array, weight: Option<&Array>| with_bias(norm::group_norm_backward(&pass.grad().array, x, &mean, &rstd, weight)?);
     Ok((rule.record(name, x, weight, bias, out.y, fused)?, out.mean, out.variance))
 }
@@ -197,18 +197,42 @@ fn with_bias((dx, dweight, dbias): (Array, Array, Array)) -> Result<Gradients<Ar
 
 /// What is normalised, and which inputs beside x there are.
 struct Normalisation {
-    /// The shape under which x is normalised.
-    dims: Vec<usize>,
-    /// Its dimensions that are normalised together.
-    axes: Vec<isize>,
-    /// The extents of weight and bias, and those under which they broadcast with `dims`.
-    parameter: Vec<usize>,
-    shaped: Vec<usize>,
+    over: Over,
     /// The places of weight and bias among the inputs.
     weight: Option<usize>,
     bias: Option<usize>,
     eps: f64,
     statistics: Statistics,
+}
+
+/// What has one centre and spread.
+#[derive(Clone, Copy)]
+enum Over {
+    /// A channel of the batch.
+    Batch,
+    /// So many last dimensions.
+    Last(usize),
+    /// One of so many groups of channels of a sample.
+    Groups(usize),
+}
+
+impl Over {
+    /// The shape under which x is normalised, its dimensions that are normalised together, and the extents under which weight and bias broadcast with it.
+    fn extents(self, x: &[usize]) -> (Vec<usize>, Vec<isize>, Vec<usize>) {
+        match self {
+            Over::Batch => {
+                let mut shaped = vec![1; x.len().max(2) - 1];
+                shaped[0] = x.get(1).copied().unwrap_or(0);
+                (x.to_vec(), (0..x.len() as isize).filter(|&a| a != 1).collect(), shaped)
+            }
+            Over::Last(dimensions) => (x.to_vec(), (1..=dimensions as isize).map(|a| -a).collect(), x[x.len() - dimensions..].to_vec()),
+            // As `[N, G, C/G, L]`.
+            Over::Groups(groups) => {
+                let width = x[1] / groups;
+                (vec![x[0], groups, width, x[2..].iter().product()], vec![2, 3], vec![groups, width, 1])
+            }
+        }
+    }
 }
 
 /// Where centre and spread come from.
@@ -222,38 +246,9 @@ enum Statistics {
 }
 
 impl Normalisation {
-    fn new(
-        dims: Vec<usize>,
-        axes: Vec<isize>,
-        parameter: Vec<usize>,
-        shaped: Vec<usize>,
-        weight: Option<&Tensor>,
-        bias: Option<&Tensor>,
-        eps: f64,
-    ) -> Normalisation {
+    fn new(over: Over, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64) -> Normalisation {
         let (weight, bias) = (weight.map(|_| 1), bias.map(|_| 1 + weight.is_some() as usize));
-        Normalisation { dims, axes, parameter, shaped, weight, bias, eps, statistics: Statistics::Own }
-    }
-
-    fn over_batch(x: &Tensor, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64) -> Normalisation {
-        let axes: Vec<isize> = (0..x.rank() as isize).filter(|&a| a != 1).collect();
-        let channels = x.dims().get(1).copied().unwrap_or(0);
-        let mut shaped = vec![1; x.rank().max(2) - 1];
-        shaped[0] = channels;
-        Normalisation::new(x.dims().to_vec(), axes, vec![channels], shaped, weight, bias, eps)
-    }
-
-    fn over_last(x: &Tensor, dimensions: usize, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64) -> Normalisation {
-        let extents = x.dims()[x.rank() - dimensions..].to_vec();
-        let axes = (1..=dimensions as isize).map(|a| -a).collect();
-        Normalisation::new(x.dims().to_vec(), axes, extents.clone(), extents, weight, bias, eps)
-    }
-
-    /// As `[N, G, C/G, L]`.
-    fn over_groups(x: &Tensor, groups: usize, weight: Option<&Tensor>, bias: Option<&Tensor>, eps: f64) -> Normalisation {
-        let (channels, inner) = (x.dims()[1], x.dims()[2..].iter().product());
-        let width = channels / groups;
-        Normalisation::new(vec![x.dims()[0], groups, width, inner], vec![2, 3], vec![channels], vec![groups, width, 1], weight, bias, eps)
+        Normalisation { over, weight, bias, eps, statistics: Statistics::Own }
     }
 
     fn record(
@@ -265,11 +260,12 @@ impl Normalisation {
         y: Array,
         fused: impl Fn(&Pass, &Array, Option<&Array>) -> Result<Gradients<Array>> + Send + Sync + 'static,
     ) -> Result<Tensor> {
-        let inputs: Vec<&Tensor> = [x].into_iter().chain(weight).chain(bias).collect();
+        let all = [x, weight.or(bias).unwrap_or(x), bias.unwrap_or(x)];
+        let inputs = &all[..1 + weight.is_some() as usize + bias.is_some() as usize];
         // With given statistics x matters to the weight alone.
         let keep_x = !matches!(self.statistics, Statistics::Given(..)) || weight.is_some_and(Tensor::needs_gradient);
         let keep = Keep::FIRST.when(keep_x).and(self.weight.map_or(Keep::NONE, Keep::input));
-        Tensor::record_many(name, &inputs, keep, y, move |pass, out| {
+        Tensor::record_many(name, inputs, keep, y, move |pass, out| {
             let (dx, dw, db) = if keep_x && !pass.recorded() {
                 let weight = self.weight.map(|at| pass.input_array(at)).transpose()?;
                 let (dx, dw, db) = fused(pass, pass.input_array(0)?, weight)?;
@@ -279,8 +275,8 @@ impl Normalisation {
             };
             out[0] = dx;
             for (at, gradient) in [(self.weight, dw), (self.bias, db)] {
-                if let (Some(slot), Some(gradient)) = (at.and_then(|at| out.get_mut(at)), gradient) {
-                    *slot = Some(gradient.reshape(&self.parameter)?);
+                if let (Some(at), Some(gradient)) = (at.filter(|&at| pass.needs(at)), gradient) {
+                    out[at] = Some(gradient.reshape(pass.input_dims(at))?);
                 }
             }
             Ok(())
@@ -288,20 +284,21 @@ impl Normalisation {
     }
 
     fn composed(&self, pass: &Pass) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let grad = pass.grad().reshape(&self.dims)?;
-        let input = || pass.input(0)?.reshape(&self.dims);
+        let (dims, axes, shaped) = self.over.extents(pass.input_dims(0));
+        let grad = pass.grad().reshape(&dims)?;
+        let input = || pass.input(0)?.reshape(&dims);
         let needs = |at: Option<usize>| at.is_some_and(|at| pass.needs(at));
-        let mean = |x: &Tensor| x.mean_over(&self.axes, true);
+        let mean = |x: &Tensor| x.mean_over(&axes, true);
         let weighted = || match self.weight {
-            Some(at) => grad.mul(&pass.input(at)?.reshape(&self.shaped)?),
+            Some(at) => grad.mul(&pass.input(at)?.reshape(&shaped)?),
             None => Ok(grad.clone()),
         };
         let over_root = |spread: Tensor| spread.add_scalar(self.eps)?.rsqrt();
         let (dx, z) = match &self.statistics {
             Statistics::Given(given) => {
                 let [mean, variance] = given.as_ref();
-                let rstd = over_root(variance.reshape(&self.shaped)?.into())?;
-                let centred = || input()?.sub(&mean.reshape(&self.shaped)?.into());
+                let rstd = over_root(variance.reshape(&shaped)?.into())?;
+                let centred = || input()?.sub(&mean.reshape(&shaped)?.into());
                 (pass.when(0, || weighted()?.mul(&rstd))?, if needs(self.weight) { Some(centred()?.mul(&rstd)?) } else { None })
             }
             Statistics::Own => {
@@ -327,8 +324,8 @@ impl Normalisation {
             }
         };
         let dx = dx.map(|dx| dx.reshape(pass.input_dims(0))).transpose()?;
-        let dw = z.filter(|_| needs(self.weight)).map(|z| grad.mul(&z)?.sum_to(&self.shaped)).transpose()?;
-        let db = if needs(self.bias) { Some(grad.sum_to(&self.shaped)?) } else { None };
+        let dw = z.filter(|_| needs(self.weight)).map(|z| grad.mul(&z)?.sum_to(&shaped)).transpose()?;
+        let db = if needs(self.bias) { Some(grad.sum_to(&shaped)?) } else { None };
         Ok((dx, dw, db))
     }
 }

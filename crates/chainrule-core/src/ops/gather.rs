@@ -59,13 +59,18 @@ impl Places {
             (index[i], rest) = (rest % dims[i], rest / dims[i]);
             base += index[i] * stride(i);
         }
-        let (step, along, mut good) = (self.strides[self.axis] as usize, stride(last), true);
+        let (step, mut good) = (self.strides[self.axis] as usize, true);
         for row in start..end {
             let places = row * self.row..(row + 1) * self.row;
-            for (k, (place, &i)) in places.clone().zip(&self.indices.slice::<i64>()[places]).enumerate() {
+            let checked = places.clone().zip(&self.indices.slice::<i64>()[places]).map(|(place, &i)| {
                 let inside = (i as u64) < self.extent as u64;
                 good &= inside;
-                body(base + k * along + if inside { i as usize } else { 0 } * step, place);
+                (place, if inside { i as usize } else { 0 })
+            });
+            if self.axis == last {
+                checked.for_each(|(place, i)| body(base + i, place));
+            } else {
+                checked.enumerate().for_each(|(k, (place, i))| body(base + k + i * step, place));
             }
             for i in (0..last).rev() {
                 (index[i], base) = (index[i] + 1, base + stride(i));
