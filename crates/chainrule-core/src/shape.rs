@@ -28,7 +28,15 @@ impl Shape {
     }
 
     /// The shape with the extents of three lists one after the other.
-    pub(crate) fn joined(parts: [&[usize]; 3]) -> Result<Shape> {
+    /// ```
+    /// # use chainrule_core::Shape;
+    /// assert_eq!(Shape::joined([&[2, 3], &[], &[4]])?, [2, 3, 4]);
+    /// # Ok::<(), chainrule_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`new`](Shape::new).
+    pub fn joined(parts: [&[usize]; 3]) -> Result<Shape> {
         if parts.iter().map(|part| part.len()).sum::<usize>() > MAX_RANK {
             return Shape::new(&parts.concat());
         }

@@ -1,7 +1,7 @@
 //! Other shapes over the same numbers. Forward results are views wherever strides allow.
 
 use crate::rules::reduce::positions;
-use crate::{Error, Keep, Result, Tensor};
+use crate::{Error, Keep, Result, Shape, Tensor};
 
 /// In [`Tensor::reshape`]: the extent that follows from the others (PyTorch's -1).
 pub const INFER: usize = usize::MAX;
@@ -59,7 +59,7 @@ impl Tensor {
         }
         let dims = self.dims();
         let one = dims[from..=to].iter().product();
-        self.reshape(&[&dims[..from], &[one], &dims[to + 1..]].concat())
+        self.reshape(&Shape::joined([&dims[..from], &[one], &dims[to + 1..]])?)
     }
 
     /// Dimension `i` of the result is dimension `axes[i]` of this tensor (PyTorch's `permute`).
