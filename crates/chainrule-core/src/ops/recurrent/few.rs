@@ -58,6 +58,7 @@ unsafe fn product<S: Simd, T: Number, const PANELS: usize, const N: usize>(few: 
 /// # Safety
 /// As for [`product`].
 #[inline(always)]
+#[allow(clippy::needless_range_loop)] // several arrays by the same indices
 unsafe fn parts<V: Vector<Element = T>, T: Number, const PANELS: usize, const N: usize, const PARTS: usize>(few: &Few<T, PANELS>, first: usize) {
     let width = Panels::<T>::WIDTH;
     for left in (0..few.columns).step_by(VECTORS * V::LANES) {

@@ -8,12 +8,13 @@ const CELLS: [Cell; 4] = [Cell::RnnTanh, Cell::RnnRelu, Cell::Lstm, Cell::Gru];
 
 type Sizes = (usize, usize, usize, usize, Option<&'static [usize]>);
 
-/// Batch, steps, features, units, lengths: one of each; whole and ragged pieces and panels; more rows than a tile; few steps and none; sequences of one length, of several, and without steps; extents of 0.
-const CASES: [Sizes; 13] = [
+/// Batch, steps, features, units, lengths: one of each; whole and ragged pieces and panels; more rows than a tile and a task; few steps and none; sequences of one length, of several, and without steps; extents of 0.
+const CASES: [Sizes; 14] = [
     (1, 1, 1, 1, None),
     (2, 5, 3, 4, None),
     (3, 2, 5, 33, None),
     (13, 4, 7, 40, None),
+    (50, 3, 2, 35, None),
     (1, 6, 2, 70, None),
     (4, 6, 3, 5, Some(&[2, 6, 1, 4])),
     (3, 5, 4, 17, Some(&[3, 3, 3])),
@@ -156,6 +157,30 @@ fn gradients_are_slopes() {
     }
 }
 
+/// More rows than are multiplied at once, forward and backward.
+#[test]
+fn gradients_of_long_sequences_are_slopes() {
+    for (cell, reverse, lengths) in
+        [(Cell::Lstm, false, None), (Cell::Gru, true, None), (Cell::Lstm, true, Some(&[300, 371, 390][..])), (Cell::Gru, false, Some(&[371, 380, 2]))]
+    {
+        let inputs = Inputs::new(cell, (3, 390, 1, 2, lengths), reverse, DType::F64);
+        let out = inputs.run();
+        let (y, last) = inputs.naive();
+        assert_close("y", &out.y, &y, 1e-12);
+        last.iter().zip(&out.last).for_each(|(want, got)| assert_close("a last state", got, want, 1e-12));
+        let (upstream, gradients) = inputs.gradients(&out);
+        for (i, gradient) in gradients.iter().enumerate() {
+            let gradient = gradient.contiguous().unwrap();
+            assert_gradient(&format!("{cell:?} {reverse} input {i}"), &inputs.arrays[i], &gradient, |array| {
+                let mut arrays = inputs.arrays.clone();
+                arrays[i] = array.clone();
+                let out = inputs.run_with(&arrays);
+                [&out.y].into_iter().chain(&out.last).zip(&upstream).map(|(out, upstream)| weighted(out, upstream)).sum()
+            });
+        }
+    }
+}
+
 /// f32 at every level against f64, whose gradients are slopes as shown above.
 #[test]
 fn gradients_at_every_level() {
@@ -177,7 +202,7 @@ fn gradients_at_every_level() {
 #[test]
 fn only_what_is_asked_for() {
     for cell in [Cell::Lstm, Cell::Gru] {
-        let inputs = Inputs::new(cell, CASES[5], false, DType::F64);
+        let inputs = Inputs::new(cell, CASES[6], false, DType::F64);
         let out = inputs.run();
         let (upstream, all) = inputs.gradients(&out);
         for wanted in 0..all.len() {
@@ -201,7 +226,7 @@ fn only_what_is_asked_for() {
 #[test]
 fn without_biases_and_of_views() {
     for cell in CELLS {
-        let inputs = Inputs::new(cell, CASES[5], false, DType::F32);
+        let inputs = Inputs::new(cell, CASES[6], false, DType::F32);
         let mut arrays = inputs.arrays.clone();
         for bias in &mut arrays[3..5] {
             *bias = Array::zeros(bias.dims(), DType::F32).unwrap();
