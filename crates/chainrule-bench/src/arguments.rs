@@ -13,6 +13,8 @@ pub struct Arguments {
     pub json: bool,
     /// Counts in place of times.
     pub counters: bool,
+    /// Times over sizes and threads.
+    pub scaling: bool,
 }
 
 impl Arguments {
@@ -21,13 +23,14 @@ impl Arguments {
     /// # Errors
     /// A name that is not known, or a value that does not fit.
     pub fn parse(words: impl IntoIterator<Item = String>) -> Result<Arguments, String> {
-        let mut arguments = Arguments { only: vec![], budget: 3.0, threads: None, json: false, counters: false };
+        let mut arguments = Arguments { only: vec![], budget: 3.0, threads: None, json: false, counters: false, scaling: false };
         let mut words = words.into_iter();
         while let Some(name) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{name}: expected a value after it"));
             match name.as_str() {
                 "--json" => arguments.json = true,
                 "--counters" => arguments.counters = true,
+                "--scaling" => arguments.scaling = true,
                 "--only" => arguments.only = value()?.split(',').filter(|prefix| !prefix.is_empty()).map(str::to_string).collect(),
                 "--budget" => {
                     let text = value()?;
@@ -39,7 +42,7 @@ impl Arguments {
                     let count = text.parse().ok().filter(|count| *count > 0);
                     arguments.threads = Some(count.ok_or_else(|| format!("--threads {text}: expected a whole number above 0"))?);
                 }
-                other => return Err(format!("{other}: expected --only, --budget, --threads, --json or --counters")),
+                other => return Err(format!("{other}: expected --only, --budget, --threads, --json, --counters or --scaling")),
             }
         }
         Ok(arguments)
@@ -61,9 +64,10 @@ mod tests {
 
     #[test]
     fn all_arguments_are_read() {
-        let expected = Arguments { only: vec!["gemm".into(), "lenet_train".into()], budget: 0.5, threads: Some(1), json: true, counters: false };
+        let expected =
+            Arguments { only: vec!["gemm".into(), "lenet_train".into()], budget: 0.5, threads: Some(1), json: true, counters: false, scaling: false };
         assert_eq!(parse("--only gemm,lenet_train --budget 0.5 --threads 1 --json"), Ok(expected));
-        assert_eq!(parse(""), Ok(Arguments { only: vec![], budget: 3.0, threads: None, json: false, counters: false }));
+        assert_eq!(parse(""), Ok(Arguments { only: vec![], budget: 3.0, threads: None, json: false, counters: false, scaling: false }));
     }
 
     #[test]
@@ -76,7 +80,7 @@ mod tests {
     #[test]
     fn wrong_arguments_are_errors() {
         for (line, message) in [
-            ("--fast", "--fast: expected --only, --budget, --threads, --json or --counters"),
+            ("--fast", "--fast: expected --only, --budget, --threads, --json, --counters or --scaling"),
             ("--only", "--only: expected a value after it"),
             ("--budget -1", "--budget -1: expected seconds, a number not below 0"),
             ("--budget NaN", "--budget NaN: expected seconds, a number not below 0"),

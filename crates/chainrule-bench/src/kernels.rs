@@ -58,7 +58,8 @@ fn conv(input: &[usize], weight: &[usize], padding: usize, groups: usize, rng: &
     fwd_bwd(&[input, weight], rng, move |x| x[0].conv2d(&x[1], None, &window))
 }
 
-fn attend(x: &[Tensor], causal: Option<usize>) -> Result<Tensor, TensorError> {
+/// Scaled dot-product attention of query, key and value.
+pub fn attend(x: &[Tensor], causal: Option<usize>) -> Result<Tensor, TensorError> {
     x[0].scaled_dot_product_attention(&x[1], &x[2], &Attention { causal, ..Attention::default() })
 }
 
@@ -75,7 +76,8 @@ fn forward(shapes: &[&[usize]], rng: &mut Rng, op: impl Fn(&[Tensor]) -> Result<
     }))
 }
 
-fn fwd_bwd(shapes: &[&[usize]], rng: &mut Rng, op: impl Fn(&[Tensor]) -> Result<Tensor, TensorError> + 'static) -> Result<Step> {
+/// The operation, and the gradients of every input from a given upstream gradient.
+pub fn fwd_bwd(shapes: &[&[usize]], rng: &mut Rng, op: impl Fn(&[Tensor]) -> Result<Tensor, TensorError> + 'static) -> Result<Step> {
     let inputs = draw(shapes, rng)?;
     let upstream = normal(op(&inputs)?.dims(), rng)?;
     let (mut rng, mut watched) = (rng.split(), vec![]);

@@ -10,6 +10,7 @@ pub mod measure;
 mod models;
 mod recurrent;
 mod resnet;
+pub mod scaling;
 mod training;
 mod vgg;
 pub mod workload;

@@ -1,9 +1,10 @@
 //! Runs the named workloads and prints the median milliseconds of each, or what a step asks of the machine.
 //!
-//!     cargo run --release -p chainrule-bench -- [--only PREFIX,PREFIX] [--budget SECONDS] [--threads N] [--json] [--counters]
+//!     cargo run --release -p chainrule-bench -- [--only PREFIX,PREFIX] [--budget SECONDS] [--threads N] [--json] [--counters] [--scaling]
 //!
 //! With `--json` one object: `{"framework": …, "threads": …, "median_ms": {name: milliseconds}, "unsupported": []}`.
 //! With `--counters` a line each: heap allocations and their bytes, array blocks asked of the system, jobs handed out and threads woken, all per step in steady state, and the peak memory of the process so far.
+//! With `--scaling` times over batch, width, length and threads, with fitted exponents.
 #![forbid(unsafe_code)]
 
 mod arguments;
@@ -11,7 +12,7 @@ mod arguments;
 use arguments::Arguments;
 use chainrule::{Result, Rng};
 use chainrule_bench::counters::{Counts, count};
-use chainrule_bench::{measure, workloads};
+use chainrule_bench::{measure, scaling, workloads};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -34,6 +35,9 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<()> {
     if let Some(threads) = arguments.threads {
         chainrule::set_threads(threads);
+    }
+    if arguments.scaling {
+        return scaling::print(arguments.budget);
     }
     if arguments.counters {
         return print_counters(arguments);

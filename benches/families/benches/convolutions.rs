@@ -1,0 +1,5 @@
+//! Convolutions and pooling.
+
+fn main() {
+    families_bench::run(&["conv", "depthwise", "maxpool"]);
+}

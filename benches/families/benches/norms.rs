@@ -1,0 +1,5 @@
+//! Norms and softmax.
+
+fn main() {
+    families_bench::run(&["batchnorm", "layernorm", "softmax"]);
+}

@@ -1,0 +1,5 @@
+//! Recurrent models.
+
+fn main() {
+    families_bench::run(&["lstm_lm", "gru_lm", "bilstm"]);
+}

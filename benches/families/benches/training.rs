@@ -1,0 +1,5 @@
+//! Training steps of networks of layers.
+
+fn main() {
+    families_bench::run(&["mlp_train", "lenet_train", "mnist_cnn", "resnet18_cifar_train", "vgg16", "dcgan"]);
+}
