@@ -141,6 +141,7 @@ impl Replay {
                 outer.add(source, &mut gradient, false)?;
             }
         }
+        scan.recording.slots = slots;
         Ok(())
     }
 }

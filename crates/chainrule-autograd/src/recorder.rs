@@ -62,7 +62,7 @@ impl State {
     }
 }
 
-/// Recorders whose tapes are gone, with the memory of their lists, so that a training step in steady state allocates nothing. A tensor that is left may still hold one.
+/// Recorders whose tapes are gone, with the memory of their lists, which so cost no allocation in steady state. A tensor that is left may still hold one.
 static SPARE: Mutex<Vec<Arc<Recorder>>> = Mutex::new(Vec::new());
 const MOST_SPARE: usize = 8;
 
@@ -90,10 +90,11 @@ impl Recorder {
     fn new(training: bool, precision: Option<DType>, key: u64, role: Role) -> Arc<Recorder> {
         static SERIAL: AtomicU64 = AtomicU64::new(0);
         let serial = SERIAL.fetch_add(1, Relaxed);
-        let mut spare = spares().pop();
+        // Nobody closes the first run of a checkpoint.
+        let mut spare = if matches!(role, Role::Inside(_)) { None } else { spares().pop() };
         let known = spare.as_mut().and_then(Arc::get_mut);
         let mut state = known.map_or_else(State::default, |known| std::mem::take(known.state.get_mut().unwrap_or_else(|poisoned| poisoned.into_inner())));
-        (state.phase, state.streams) = (Phase::Open, 0);
+        (state.phase, state.base, state.streams) = (Phase::Open, [0; 3], 0);
         let recorder = Recorder { serial, training, precision, key, role, state: Mutex::new(state) };
         if let Some(mut spare) = spare
             && let Some(place) = Arc::get_mut(&mut spare)

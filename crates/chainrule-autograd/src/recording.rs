@@ -97,7 +97,9 @@ impl Recording {
         if self.nodes.capacity().max(self.sources.capacity()).max(self.kept.capacity()) > LARGEST_SPARE {
             *self = Recording::default();
         }
-        self.truncate(0);
+        self.nodes.clear();
+        self.sources.clear();
+        self.kept.clear();
     }
 
     /// Frees all from node `index` on.

@@ -74,3 +74,40 @@ fn a_checkpoint_computes_in_the_tapes_precision() -> Result<()> {
     assert_eq!(run(true)?, run(false)?);
     Ok(())
 }
+
+/// Products that end in an activation give the same bits as both one after the other, also where products are rounded.
+#[test]
+fn an_activation_in_the_same_pass_changes_no_bits() -> Result<()> {
+    use chainrule_autograd::{Activation, Conv2d};
+    for narrow in [None, Some(DType::BF16), Some(DType::F16)] {
+        for activation in [Activation::Relu, Activation::LeakyRelu(0.2)] {
+            let run = |fused: bool, convolution: bool| -> Result<Vec<Vec<f32>>> {
+                let tape = Tape::training(&mut Rng::seeded(0));
+                let tape = if let Some(narrow) = narrow { tape.precision(narrow)? } else { tape };
+                let (x, w, b) = if convolution {
+                    (uniform(&[2, 3, 6, 6], 1), uniform(&[4, 3, 3, 3], 2), uniform(&[4], 3))
+                } else {
+                    (uniform(&[5, 7], 1), uniform(&[4, 7], 2), uniform(&[4], 3))
+                };
+                let (x, w, b) = (tape.watch(x), tape.watch(w), tape.watch(b));
+                let window = Conv2d::default();
+                let y = match (fused, convolution) {
+                    (true, true) => x.conv2d_activated(&w, Some(&b), activation, &window)?,
+                    (false, true) => x.conv2d(&w, Some(&b), &window)?.activated(activation)?,
+                    (true, false) => x.linear_activated(&w, Some(&b), activation)?,
+                    (false, false) => x.linear(&w, Some(&b))?.activated(activation)?,
+                };
+                let gradients = y.backward_from(uniform(y.dims(), 4).array())?;
+                let mut all = vec![y.to_vec::<f32>()?];
+                for input in [&x, &w, &b] {
+                    all.push(gradients.wrt(input).unwrap().to_vec::<f32>()?);
+                }
+                Ok(all)
+            };
+            for convolution in [false, true] {
+                assert_eq!(run(true, convolution)?, run(false, convolution)?, "{narrow:?} {activation:?}");
+            }
+        }
+    }
+    Ok(())
+}

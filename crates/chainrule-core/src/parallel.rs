@@ -53,8 +53,9 @@ pub fn threads() -> usize {
         0 => {
             let asked = std::env::var("RAYON_NUM_THREADS").ok().and_then(|n| n.parse().ok()).filter(|&n: &usize| n > 0);
             let found = asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get()));
-            set_threads(found);
-            threads()
+            // Unless somebody has set it meanwhile.
+            let _ = THREADS.compare_exchange(0, found.clamp(1, 256), Relaxed, Relaxed);
+            THREADS.load(Relaxed)
         }
         n => n,
     }
@@ -346,8 +347,12 @@ mod tests {
 
     #[test]
     fn a_panic_reaches_the_caller() {
-        let result = std::panic::catch_unwind(|| run(8, |i| assert!(i != 5)));
-        assert!(result.is_err());
-        run(8, |_| {});
+        let _alone = crate::simd::alone();
+        for threads in [1, 2, 4] {
+            set_threads(threads);
+            let result = std::panic::catch_unwind(|| run(8, |i| assert!(i != 5)));
+            assert!(result.is_err());
+            run(8, |_| {});
+        }
     }
 }

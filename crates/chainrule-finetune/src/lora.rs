@@ -42,7 +42,9 @@ impl Lora {
     /// A rank of 0 or above the layer's smaller side; an alpha that is not finite; no memory.
     pub fn new(layer: &Linear, rank: usize, alpha: f64, rng: &mut Rng) -> Result<Lora> {
         const OP: &str = "lora";
-        let (outputs, inputs) = (layer.weight.value.dims()[0], layer.weight.value.dims()[1]);
+        let &[outputs, inputs] = layer.weight.value.dims() else {
+            return Err(Error::shape(OP, format!("the weight has shape {:?}, expected [out, in]", layer.weight.value.shape())));
+        };
         if rank == 0 || rank > inputs.min(outputs) {
             return Err(Error::value(
                 OP,
@@ -72,7 +74,7 @@ impl Adapter for Lora {
         if site.operation != Operation::Linear {
             return Err(Error::value("lora", format!("got a site of {:?}, expected a linear layer", site.operation)));
         }
-        let seen = if self.dropout > 0.0 { &x.dropout(self.dropout)? } else { x };
+        let seen = if self.dropout == 0.0 { x } else { &x.dropout(self.dropout)? };
         let low = seen.linear(&self.lora_a.on(x)?, None)?;
         // The factor meets the r numbers in the middle, not all outputs.
         let low = if self.scale == 1.0 { low } else { low.mul_scalar(self.scale)? };

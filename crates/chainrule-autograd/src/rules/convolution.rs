@@ -3,7 +3,7 @@
 //! Three operations, linear in both operands, are each other's derivatives, and so all orders are exact: the convolution, its gradient by the input (with a bias the transposed convolution), and its gradient by the weight.
 
 use crate::rules::binary::keep_partners;
-use crate::rules::precision::product;
+use crate::rules::precision::{product, rounds};
 use crate::rules::unary::{by_output, by_sign};
 use crate::{Activation, Keep, Pass, Result, Tensor};
 use chainrule_core::ops::convolution::{self, Convolution, TransposedConvolution};
@@ -30,6 +30,9 @@ macro_rules! convolutions {
             /// # Errors
             #[doc = concat!("As for [`", stringify!($method), "`](Tensor::", stringify!($method), ").")]
             pub fn $activated(&self, weight: &Tensor, bias: Option<&Tensor>, activation: Activation, window: &convolution::$options) -> Result<Tensor> {
+                if activation != Activation::None && rounds(&[self, weight]) {
+                    return self.$method(weight, bias, window)?.activated(activation);
+                }
                 match by_sign(activation) {
                     Ok(unary) => narrowed([self, weight], bias, |x, weight, bias| convolve(stringify!($method), x, weight, bias, (activation, unary), window)),
                     Err(slope) => self.$method(weight, bias, window)?.leaky_relu(slope),

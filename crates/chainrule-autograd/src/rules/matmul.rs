@@ -1,7 +1,7 @@
 //! Matrix products.
 
 use crate::rules::binary::keep_partners;
-use crate::rules::precision::{in_bf16, product};
+use crate::rules::precision::{in_bf16, product, rounds};
 use crate::rules::unary::{by_output, by_sign};
 use crate::{Activation, DType, Error, Keep, Pass, Result, Tensor};
 use chainrule_core::ops::matmul;
@@ -73,6 +73,9 @@ impl Tensor {
     /// # Errors
     /// As for [`linear`](Tensor::linear).
     pub fn linear_activated(&self, weight: &Tensor, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
+        if activation != Activation::None && rounds(&[self, weight]) {
+            return self.linear(weight, bias)?.activated(activation);
+        }
         let unary = match by_sign(activation) {
             Ok(unary) => unary,
             Err(slope) => return self.linear(weight, bias)?.leaky_relu(slope),

@@ -16,6 +16,11 @@ pub(super) fn precision(operands: &[&Tensor]) -> Option<DType> {
     operands.iter().find_map(|x| x.recorder()).and_then(|recorder| recorder.precision)
 }
 
+/// Whether products of these operands are rounded. What follows such a product waits for the rounding.
+pub(super) fn rounds(operands: &[&Tensor]) -> bool {
+    precision(operands).is_some()
+}
+
 /// Whether these operands of a product are f32 on a tape of bf16, so that the product itself rounds them and the result, and the tape keeps no rounded copies.
 pub(super) fn in_bf16(operands: &[&Tensor]) -> bool {
     precision(operands) == Some(DType::BF16) && operands.iter().all(|x| x.dtype() == DType::F32)

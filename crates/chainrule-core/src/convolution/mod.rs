@@ -114,7 +114,7 @@ pub(crate) fn forward<T: Number>(g: &Geometry, x: &[T], w: &[T], bias: Option<&[
     if pointwise::is_one_pixel(&g) {
         return pointwise::Products::forward(&g, x, w, bias, activation).run(y);
     }
-    if winograd::wins(&g, winograd::Pass::Forward, lanes::<T>()) {
+    if winograd::wins::<T>(&g, winograd::Pass::Forward, lanes::<T>()) {
         return winograd::Correlation { g: &g, sizes: g.sizes(), turned: false, source: x, weights: w, bias, activation }.run(y);
     }
     let plan = Plan::new(g.sizes(), g.axes(), lanes::<T>(), true);
@@ -135,7 +135,7 @@ pub(crate) fn input_gradient<T: Number>(g: &Geometry, dy: &[T], w: &[T], bias: O
     if pointwise::is_one_pixel(&g) {
         return pointwise::Products::input_gradient(&g, dy, w, bias).run(dx);
     }
-    if winograd::wins(&g, winograd::Pass::InputGradient, lanes::<T>()) {
+    if winograd::wins::<T>(&g, winograd::Pass::InputGradient, lanes::<T>()) {
         return winograd::Correlation { g: &g, sizes, turned: true, source: dy, weights: w, bias, activation: Activation::None }.run(dx);
     }
     let plan = Plan::new(sizes, g.axes().map(Axis::transpose), lanes::<T>(), true);
@@ -152,7 +152,7 @@ pub(crate) fn weight_gradient<T: Number>(g: &Geometry, x: &[T], dy: &[T], dw: &m
     if let Some(gradient) = pointwise::is_one_pixel(&g).then(|| pointwise::WeightGradient::new(&g, x, dy)).flatten() {
         return gradient.run(dw);
     }
-    if winograd::wins(&g, winograd::Pass::WeightGradient, lanes) {
+    if winograd::wins::<T>(&g, winograd::Pass::WeightGradient, lanes) {
         return winograd::WeightGradient { g: &g, x, dy }.run(dw);
     }
     if g.in_channels / g.groups >= 8 && 2 * (g.out_channels / g.groups) > lanes {

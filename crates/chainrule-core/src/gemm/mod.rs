@@ -1,7 +1,7 @@
 //! Matrix products: C ← A·B + β·C, then bias and activation.
 //!
 //! A is `[m, k]`, B is `[k, n]`, C is `[m, n]`, each with any strides, so a transpose costs nothing.
-//! The work is cut into blocks of C by the sizes alone; a block is computed by one thread and all of k in a fixed order, so the bits do not depend on the number of threads.
+//! The work is cut into blocks of C, and a long k into parts that are added in their order (`split`), by sizes and strides alone: so the bits do not depend on the number of threads.
 //! Loops and packing follow Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008), and BLIS.
 
 mod block;

@@ -178,6 +178,9 @@ pub fn linear_bf16(x: &Array, weight: &Array, bias: Option<&Array>, activation: 
     if x.dtype() != DType::F32 {
         return Err(Error::DType { op: "linear", got: x.dtype(), expected: "f32" });
     }
+    for other in [Some(weight), bias].into_iter().flatten() {
+        same_dtype("linear", x, other)?;
+    }
     let bias = bias.map(rounded).transpose()?;
     let mut out = if simd::has_pairs() {
         layer(x, weight, bias.as_ref(), activation, true)?

@@ -58,7 +58,7 @@ pub(super) fn exp<R: Real<Element = f32>>(x: R) -> R {
     y * power_of_two(half) * power_of_two(n.wrapping_sub(half))
 }
 
-/// 2^x for x that is not positive, rounding aside: 2^n 2^r with r = x - n, |r| <= 1/2. Below 2^-126 it is 0.
+/// 2^x for x that is not positive, rounding aside: 2^n 2^r with r = x - n, |r| <= 1/2. Below 2^-126.5 it is 0.
 #[inline(always)]
 pub(super) fn exp2_falling<R: Real<Element = f32>>(x: R) -> R {
     const ROUND: f32 = 12_582_912.0 + 127.0; // adding it rounds to n, and leaves the exponent of 2^n in the low bits

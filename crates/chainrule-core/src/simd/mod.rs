@@ -78,8 +78,8 @@ fn find_level() -> Level {
     set_level(asked.unwrap_or(Level::Avx512))
 }
 
-/// Uses `level` from here on in the whole process, or the best that the machine has below it; returns which. For tests and measurements.
-pub fn set_level(level: Level) -> Level {
+/// Uses `level` from here on in the whole process, or the best that the machine has below it; returns which. Nothing may compute meanwhile: plans and kernels must agree on the level.
+pub(crate) fn set_level(level: Level) -> Level {
     let level = level.min(Level::detect());
     LEVEL.store(level as u8, Ordering::Relaxed);
     level

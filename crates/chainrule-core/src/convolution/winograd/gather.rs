@@ -154,7 +154,7 @@ unsafe fn fill<T: Number, V: Vector<Element = T>>(source: &Source<T>, unit: &Uni
             // Whole rows are turned as one line of pixels, or every row would have a vector that is not full.
             let mut block = [T::default(); 256];
             let (mut row, mut column) = (top, left);
-            let start = image.offset((top as isize - above) * width as isize);
+            let start = image.wrapping_offset((top as isize - above) * width as isize);
             let pixels = (bottom - top) * width;
             for pixel in (0..pixels).step_by(V::LANES) {
                 let count = V::LANES.min(pixels - pixel);
@@ -169,7 +169,7 @@ unsafe fn fill<T: Number, V: Vector<Element = T>>(source: &Source<T>, unit: &Uni
             }
         } else {
             for row in top..bottom {
-                let start = image.offset((row as isize - above) * width as isize + left as isize - before);
+                let start = image.wrapping_offset((row as isize - above) * width as isize + left as isize - before);
                 for column in (left..right).step_by(V::LANES) {
                     V::transpose(start.add(column - left), from.channel, channels, V::LANES.min(right - column), ring.row(row).add(column * V::LANES));
                 }

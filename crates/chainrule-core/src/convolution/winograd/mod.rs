@@ -37,8 +37,8 @@ pub(super) enum Pass {
 }
 
 /// Whether a pass of this geometry is worth transforming: where a fair part of the multiplications goes, which tiles beyond the image use up.
-/// Channels pay for the transforms of the tiles, tiles for those of the weights.
-pub(super) fn wins(g: &Geometry, pass: Pass, lanes: usize) -> bool {
+/// Double precision is left to the plain sums: it serves proofs. Channels pay for the transforms of the tiles, tiles for those of the weights.
+pub(super) fn wins<T>(g: &Geometry, pass: Pass, lanes: usize) -> bool {
     let whole = (g.in_channels | g.out_channels).is_multiple_of(lanes);
     // Values of a tile, in all phases.
     let values = match (g.kernel, g.stride) {
@@ -46,7 +46,10 @@ pub(super) fn wins(g: &Geometry, pass: Pass, lanes: usize) -> bool {
         ([4, 4], [2, 2]) if whole => 4 * 25,
         _ => return false,
     };
-    if (g.dilation, g.groups) != ([1, 1], 1) || lanes < 8 || g.in_channels.min(g.out_channels) < CHANNELS {
+    if size_of::<T>() != 4 || (g.dilation, g.groups) != ([1, 1], 1) || lanes < 8 || g.in_channels.min(g.out_channels) < CHANNELS {
+        return false;
+    }
+    if pass != Pass::WeightGradient && values * g.in_channels * g.out_channels > MOST_WEIGHTS {
         return false;
     }
     let tiles = Tiles::new(g.batch, tiled(g, pass == Pass::InputGradient)).count();
@@ -57,3 +60,5 @@ pub(super) fn wins(g: &Geometry, pass: Pass, lanes: usize) -> bool {
 /// The fewest channels and tiles.
 const CHANNELS: usize = 16;
 const TILES: usize = 4;
+/// The most numbers of transformed weights, which a thread keeps: 128 MiB.
+const MOST_WEIGHTS: usize = 1 << 25;

@@ -153,7 +153,8 @@ impl<'a, T: Float> Backward<'a, T> {
             }
             None => {
                 let joined = |needed: bool, batch: &Shape, sizes: [usize; 3]| if needed { Joined::<T>::new(batch, sizes).map(Some) } else { Ok(None) };
-                let chunked = problem.batch.dims().iter().fold(Shape::trusted(&[chunks]), |shape, &extent| shape.pushed(extent));
+                // As one dimension: eight are all there can be.
+                let chunked = Shape::trusted(&[chunks * problem.batch.count()]);
                 let by_query = if chunks > 1 { &chunked } else { &problem.batch };
                 Gradients {
                     query: joined(needed[0], by_query, [heads, problem.queries, problem.width])?,
@@ -168,7 +169,7 @@ impl<'a, T: Float> Backward<'a, T> {
             self.chunk(&gradients, stack, chunk, cut(chunk)..cut(chunk + 1));
         });
         let Gradients { query, key, value } = gradients;
-        let query = if chunks > 1 { query.map(Joined::summed).transpose()? } else { query };
+        let query = if chunks > 1 { query.map(|query| query.summed(&problem.batch)).transpose()? } else { query };
         let [query, key, value] = [query, key, value].map(|joined| joined.map(|joined| joined.finish(3)).transpose());
         Ok([query?, key?, value?])
     }

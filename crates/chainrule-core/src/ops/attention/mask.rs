@@ -43,7 +43,12 @@ impl<T: Float> Masks<T> {
             }
             Some(Given::Additive(mask)) => {
                 let mask = mask.matrix(part.head).from(part.queries.start, part.keys.start);
-                combine::<S, T, T>(mask, part, tile, |x| x * T::from_f64(LOG2_E), |x, mask| x + mask);
+                // A finite number stays finite: the lowest one is a common way to hide.
+                let scaled = |x: T| {
+                    let y = x * T::from_f64(LOG2_E);
+                    if x.is_finite() { y.max(T::min_value()).min(T::max_value()) } else { y }
+                };
+                combine::<S, T, T>(mask, part, tile, scaled, |x, mask| x + mask);
             }
         }
         // The first query that sees a key is `key - past`.
@@ -73,7 +78,7 @@ fn combine<S: Simd, T: Float, M: Copy>(mask: Matrix<M>, part: &Part, tile: &mut 
             }
             for (i, j) in (0..PIECE).step_by(lanes).flat_map(|i| (0..PIECE).step_by(lanes).map(move |j| (i, j))) {
                 // SAFETY: the level is checked; this part of the square is as large as what is written.
-                unsafe { T::Vector::<S>::transpose(square[i].as_ptr().add(j), PIECE, lanes, lanes, turned.as_mut_ptr().cast()) };
+                unsafe { T::Vector::<S>::transpose(square.as_ptr().cast::<T>().add(i * PIECE + j), PIECE, lanes, lanes, turned.as_mut_ptr().cast()) };
                 for (key, turned) in (top + j..part.keys.len()).zip(turned.as_flattened().chunks_exact(lanes)).take(lanes) {
                     for (x, mask) in tile.piece(key, left / PIECE)[i..i + lanes].iter_mut().zip(turned) {
                         *x = change(*x, *mask);

@@ -188,9 +188,10 @@ impl<T: crate::dtype::Element> Joined<T> {
         MatrixMut { start, row: (heads * columns) as isize, column: 1 }
     }
 
-    /// The sum over the first dimension of the batch, in order.
-    pub fn summed(self) -> Result<Joined<T>> {
-        let mut sum = Array::stale(self.memory.shape().without(0), T::DTYPE)?;
+    /// The sum over chunks, in order, each of which is a whole `batch`.
+    pub fn summed(self, batch: &Shape) -> Result<Joined<T>> {
+        let matrices = &self.memory.dims()[self.memory.rank() - 3..];
+        let mut sum = Array::stale(Shape::joined([batch, matrices, &[]])?, T::DTYPE)?;
         let (size, target) = (sum.count(), Target::new(sum.slice_mut::<T>()));
         let parts = self.memory.slice::<T>();
         parallel::ranges(size, parallel::GRAIN, |start, end| {

@@ -45,6 +45,7 @@ fn cases() -> Vec<Case> {
         case(&[1], &[1], [330, 530, 48, 80], None, causal(200)),
         case(&[2], &[2], [90, 270, 32, 128], Some((true, &[90, 270])), plain),
         case(&[2], &[1], [75, 260, 129, 17], None, plain),
+        case(&[1, 1, 1, 1, 1, 2], &[1, 1, 1, 1, 1, 1], [4, 300, 8, 8], None, plain),
     ];
     for sizes in [[0, 3, 2, 2], [3, 0, 2, 2], [3, 4, 0, 2], [3, 4, 2, 0]] {
         cases.push(case(&[2], &[2], sizes, None, plain));
@@ -228,6 +229,25 @@ fn weights_are_dropped_at_the_rate() {
     assert!((share - 0.25).abs() < 0.01, "{share}");
     assert!(dropped.iter().all(|x| *x == 0.0 || (x - 4.0 / 3.0).abs() < 1e-6));
     assert_ne!(dropped, doubles(&drop_weights(&ones, 0.25, 10).unwrap()));
+}
+
+#[test]
+fn the_lowest_number_in_a_mask_hides() {
+    let f32s = |dims: &[usize], shift: usize| Array::from_index(dims, DType::F32, |i| ((i + shift) as f64 * 0.7).sin()).unwrap();
+    let (query, key, value) = (f32s(&[1, 2, 4], 0), f32s(&[1, 3, 4], 5), f32s(&[1, 3, 2], 9));
+    let attend = |low: f32| {
+        // The first query sees the last key only, the second none.
+        let mask = Array::from_slice(&[low, low, 0.0, low, low, low], &[2, 3]).unwrap();
+        attention(&query, &key, &value, Some(&mask), &Options::default()).unwrap().output.to_vec::<f32>().unwrap()
+    };
+    let (lowest, infinite) = (attend(f32::MIN), attend(f32::NEG_INFINITY));
+    assert_eq!(lowest[..2], infinite[..2]);
+    // Scores beside such numbers are lost, so all keys weigh the same.
+    let value = value.to_vec::<f32>().unwrap();
+    for (column, got) in lowest[2..].iter().enumerate() {
+        let mean = (0..3).map(|key| value[2 * key + column]).sum::<f32>() / 3.0;
+        assert!((got - mean).abs() < 1e-6, "{got} {mean}");
+    }
 }
 
 #[test]

@@ -46,7 +46,9 @@ impl Moments {
     #[inline(always)]
     fn about(centre: f64, count: usize, [distances, squares]: [f64; 2]) -> Moments {
         let count = count as f64;
-        Moments { count, mean: centre + distances / count, squares: (squares - distances * distances / count).max(0.0) }
+        let squares = squares - distances * distances / count;
+        // Not `max`, which would make 0 of NaN.
+        Moments { count, mean: centre + distances / count, squares: if squares < 0.0 { 0.0 } else { squares } }
     }
 
     /// Of a dense row.

@@ -159,6 +159,18 @@ fn gradients_are_slopes() {
 }
 
 #[test]
+fn nan_makes_its_channel_nan() {
+    for dtype in [DType::F32, DType::F64] {
+        let x = Array::from_slice(&[f64::NAN, 1.0, 2.0, 3.0], &[2, 2]).unwrap().cast(dtype).unwrap();
+        let norm = batch_norm(&x, None, None, 1e-5).unwrap();
+        for (kept, finite) in [(&norm.mean, 2.0), (&norm.variance, 1.0)] {
+            let kept = doubles(kept);
+            assert!(kept[0].is_nan() && kept[1] == finite, "{kept:?}");
+        }
+    }
+}
+
+#[test]
 fn variance_survives_a_large_mean() {
     let x = Array::from_index(&[40, 2, 50], DType::F32, |i| 1e4 + (i % 7) as f64 * 0.125).unwrap();
     let groups = channels_of(&[40, 2, 50]);
