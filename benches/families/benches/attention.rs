@@ -1,5 +1,5 @@
 //! Attention and the encoders that train with it.
 
-fn main() {
-    families_bench::run(&["attention", "encoder_train", "encoder_lora"]);
+fn main() -> chainrule::Result<()> {
+    families_bench::run(&["attention", "encoder_train", "encoder_lora"])
 }

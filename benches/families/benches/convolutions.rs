@@ -1,5 +1,5 @@
 //! Convolutions and pooling.
 
-fn main() {
-    families_bench::run(&["conv", "depthwise", "maxpool"]);
+fn main() -> chainrule::Result<()> {
+    families_bench::run(&["conv", "depthwise", "maxpool"])
 }

@@ -1,5 +1,5 @@
 //! Elementwise operations, sums, copies, lookups and the optimizer.
 
-fn main() {
-    families_bench::run(&["gelu", "add_", "sum_", "transpose", "embedding", "adam"]);
+fn main() -> chainrule::Result<()> {
+    families_bench::run(&["gelu", "add_", "sum_", "transpose", "embedding", "adam"])
 }

@@ -1,5 +1,5 @@
 //! Norms and softmax.
 
-fn main() {
-    families_bench::run(&["batchnorm", "layernorm", "softmax"]);
+fn main() -> chainrule::Result<()> {
+    families_bench::run(&["batchnorm", "layernorm", "softmax"])
 }

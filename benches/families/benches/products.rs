@@ -1,5 +1,5 @@
 //! Matrix products and the linear layer.
 
-fn main() {
-    families_bench::run(&["gemm_", "linear_"]);
+fn main() -> chainrule::Result<()> {
+    families_bench::run(&["gemm_", "linear_"])
 }

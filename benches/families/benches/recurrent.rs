@@ -1,5 +1,5 @@
 //! Recurrent models.
 
-fn main() {
-    families_bench::run(&["lstm_lm", "gru_lm", "bilstm"]);
+fn main() -> chainrule::Result<()> {
+    families_bench::run(&["lstm_lm", "gru_lm", "bilstm"])
 }

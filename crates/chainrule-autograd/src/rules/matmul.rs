@@ -16,7 +16,7 @@ impl Tensor {
     /// ```
     ///
     /// # Errors
-    /// Inner extents that differ; other dimensions that do not broadcast; a scalar; different element types, or other ones than f32 and f64.
+    /// Inner extents that differ; other dimensions that do not broadcast; a scalar; different element types, or other ones than f32, f64 and bf16.
     pub fn matmul(&self, other: &Tensor) -> Result<Tensor> {
         if self.rank() == 1 && other.rank() >= 1 {
             return self.unsqueeze(0)?.matmul(other)?.squeeze(if other.rank() == 1 { -1 } else { -2 });

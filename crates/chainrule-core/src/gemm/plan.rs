@@ -1,4 +1,4 @@
-//! How a product is cut into tasks: by its sizes alone.
+//! How a product is cut into tasks: by its sizes and strides alone.
 
 use super::{Batch, Finish, Number, Product, block, dot, split};
 use crate::parallel;

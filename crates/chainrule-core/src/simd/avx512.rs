@@ -91,52 +91,37 @@ macro_rules! register {
     };
 }
 
-register!(
-    F32x16,
-    f32,
-    __m512,
-    __mmask16,
-    16,
-    12,
-    _mm512_set1_ps,
-    _mm512_loadu_ps,
-    _mm512_maskz_loadu_ps,
-    _mm512_storeu_ps,
-    _mm512_mask_storeu_ps,
-    _mm512_add_ps,
-    _mm512_mul_ps,
-    _mm512_fmadd_ps,
-    _mm512_max_ps,
-    _mm512_reduce_add_ps,
-    _mm512_permutex2var_ps,
-    _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
-    _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
-    _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
-);
+/// A register of f32.
+macro_rules! single {
+    ($name:ident $(, $dot:ident)?) => {
+        register!(
+            $name,
+            f32,
+            __m512,
+            __mmask16,
+            16,
+            12,
+            _mm512_set1_ps,
+            _mm512_loadu_ps,
+            _mm512_maskz_loadu_ps,
+            _mm512_storeu_ps,
+            _mm512_mask_storeu_ps,
+            _mm512_add_ps,
+            _mm512_mul_ps,
+            _mm512_fmadd_ps,
+            _mm512_max_ps,
+            _mm512_reduce_add_ps,
+            _mm512_permutex2var_ps,
+            _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
+            _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
+            _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30) $(, $dot)?
+        );
+    };
+}
+
+single!(F32x16);
 // Numbers of f32 that matrix products take for pairs of bf16.
-register!(
-    Pairs16,
-    f32,
-    __m512,
-    __mmask16,
-    16,
-    12,
-    _mm512_set1_ps,
-    _mm512_loadu_ps,
-    _mm512_maskz_loadu_ps,
-    _mm512_storeu_ps,
-    _mm512_mask_storeu_ps,
-    _mm512_add_ps,
-    _mm512_mul_ps,
-    _mm512_fmadd_ps,
-    _mm512_max_ps,
-    _mm512_reduce_add_ps,
-    _mm512_permutex2var_ps,
-    _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23),
-    _mm512_setr_epi32(8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31),
-    _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30),
-    _mm512_dpbf16_ps
-);
+single!(Pairs16, _mm512_dpbf16_ps);
 register!(
     F64x8,
     f64,

@@ -182,7 +182,8 @@ impl<T: crate::dtype::Element> Joined<T> {
 
     /// The matrix of head `index`, counted over all batches.
     pub fn matrix(&self, index: usize) -> MatrixMut<T> {
-        let &[.., rows, heads, columns] = self.memory.dims() else { unreachable!("a joined array has three dimensions or more") };
+        let dims = &self.memory.dims()[self.memory.rank() - 3..];
+        let (rows, heads, columns) = (dims[0], dims[1], dims[2]);
         let (batch, head) = (index / self.heads.len(), index % self.heads.len() + self.heads.start);
         let start = self.target.pointer().wrapping_add((batch * rows * heads + head) * columns);
         MatrixMut { start, row: (heads * columns) as isize, column: 1 }

@@ -30,7 +30,8 @@ impl<T: Float> Scratch<T> {
     /// A matrix that holds anything.
     pub fn matrix(&mut self, rows: usize, columns: usize) -> MatrixMut<T> {
         let (start, row) = (self.next, padded(columns));
-        self.left = self.left.checked_sub(rows * row).expect("a task has taken room for all its matrices");
+        assert!(rows * row <= self.left, "a task has taken room for all its matrices");
+        self.left -= rows * row;
         self.next = start.wrapping_add(rows * row);
         MatrixMut { start, row: row as isize, column: 1 }
     }

@@ -16,6 +16,7 @@ mod forward;
 mod pieces;
 mod schedule;
 mod sequences;
+mod slopes;
 #[cfg(test)]
 mod tests;
 
