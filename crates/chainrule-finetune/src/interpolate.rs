@@ -1,7 +1,7 @@
 //! Mixing a tuned model with the one it came from: θ = θ_p + α (θ_n - θ_p) (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models").
 
 use chainrule_autograd::{Array, Tensor};
-use chainrule_nn::{Module, Result, StateDict, load_state_dict, state_dict};
+use chainrule_nn::{Module, Result, StateDict, load_state_dict, params, params_mut, state_dict};
 
 /// Sets `model` between `pretrained` (`alpha` 0) and itself (`alpha` 1); outside 0..1 it extrapolates. Integer buffers stay the model's own.
 ///
@@ -30,7 +30,13 @@ pub fn interpolate(model: &mut dyn Module, pretrained: &dyn Module, alpha: f64) 
         };
         mixed.insert(path, value);
     }
-    load_state_dict(model, &mixed).map(|_| ())
+    let mut loaded = Vec::new();
+    params(model, |_, param| loaded.push(param.loaded));
+    load_state_dict(model, &mixed)?;
+    // The numbers come from two models, not from a file.
+    let mut loaded = loaded.into_iter();
+    params_mut(model, |_, param| param.loaded = loaded.next().unwrap_or(param.loaded));
+    Ok(())
 }
 
 fn mix(before: &Array, after: &Array, alpha: f64) -> Result<Array> {

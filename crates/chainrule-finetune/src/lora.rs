@@ -81,13 +81,8 @@ impl Adapter for Lora {
         site.forward(x)?.add(&low.linear(&self.lora_b.on(x)?, None)?)
     }
 
-    fn delta(&self, weight: &Array) -> Result<Array> {
-        let (a, b) = (Tensor::from(&self.lora_a.value), Tensor::from(&self.lora_b.value));
-        let delta = b.matmul(&a)?.mul_scalar(self.scale)?.into_array();
-        if delta.dims() != weight.dims() {
-            return Err(Error::shape("lora", format!("the adapter's product has shape {:?}, the weight {:?}", delta.shape(), weight.shape())));
-        }
-        Ok(delta)
+    fn merged(&self, weight: &Tensor) -> Result<Tensor> {
+        weight.add(&self.lora_b.on(weight)?.matmul(&self.lora_a.on(weight)?)?.mul_scalar(self.scale)?)
     }
 }
 
@@ -115,7 +110,7 @@ mod tests {
         let mut lora = Lora::new(&plain, 2, 3.0, rng)?;
         lora.lora_b.value = Tensor::normal(&[4, 2], 0.0, 1.0, DType::F32, rng)?.into_array();
         let mut merged = plain.clone();
-        merged.weight.value = Tensor::from(&merged.weight.value).add(&lora.delta(&plain.weight.value)?.into())?.into_array();
+        merged.weight.value = lora.merged(&Tensor::from(&plain.weight.value))?.into_array();
         linear.adapter = Some(Box::new(lora));
         let (got, expected) = (linear.forward(&x)?.to_vec::<f32>()?, merged.forward(&x)?.to_vec::<f32>()?);
         assert!(got.iter().zip(&expected).all(|(g, e)| (g - e).abs() < 1e-5), "{got:?} {expected:?}");
@@ -141,7 +136,7 @@ mod tests {
         for (rank, alpha) in [(0, 1.0), (5, 1.0), (2, f64::NAN)] {
             assert!(Lora::new(&linear, rank, alpha, rng).is_err());
         }
-        assert!(Lora::new(&linear, 2, 1.0, rng)?.delta(&Array::zeros(&[6, 4], DType::F32)?).is_err());
+        assert!(Lora::new(&linear, 2, 1.0, rng)?.merged(&Tensor::zeros(&[6, 4], DType::F32)?).is_err());
         Ok(())
     }
 }

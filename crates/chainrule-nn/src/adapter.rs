@@ -3,13 +3,13 @@
 use crate::{Module, Param};
 use chainrule_autograd::{self as options, Activation, Array, Error, Result, Tensor};
 use std::any::Any;
+use std::fmt;
 
 /// A small module in the slot of a layer, trained in place of the layer's own parameters.
 ///
 /// It stands around the layer's operation, and so can change what goes in, what comes out, or add to it; the bias stays where the adapter puts it.
 /// ```
 /// use chainrule_autograd::{Array, DType, Error, Result, Rng, Tensor};
-/// use chainrule_core::ops::{elementwise::{Unary, unary}, matmul::matmul};
 /// use chainrule_nn::{Adapter, Layer, Linear, Module, Param, Site};
 ///
 /// /// `y = W x + b + scale B A x` (Hu et al. 2021)
@@ -20,8 +20,8 @@ use std::any::Any;
 ///         let low = x.linear(&self.a.on(x)?, None)?.linear(&self.b.on(x)?, None)?;
 ///         site.forward(x)?.add(&low.mul_scalar(self.scale)?)
 ///     }
-///     fn delta(&self, _weight: &Array) -> Result<Array> {
-///         Ok(unary(Unary::Affine { scale: self.scale, shift: 0.0 }, &matmul(&self.b.value, &self.a.value)?)?)
+///     fn merged(&self, weight: &Tensor) -> Result<Tensor> {
+///         weight.add(&self.b.on(weight)?.matmul(&self.a.on(weight)?)?.mul_scalar(self.scale)?)
 ///     }
 /// }
 /// let mut linear = Linear::new(4, 3, &mut Rng::seeded(0))?;
@@ -39,18 +39,33 @@ pub trait Adapter: Module + Send + Sync {
     /// An input, or a site, that does not fit.
     fn adapt(&self, x: &Tensor, site: &Site) -> Result<Tensor>;
 
-    /// What merging adds to the layer's weight.
+    /// The weight that does alone what `weight` does under this adapter: what merging writes, and what a recurrent layer reads. It may be recorded.
     ///
     /// # Errors
-    /// A method that cannot be merged; a weight that does not fit.
-    fn delta(&self, weight: &Array) -> Result<Array>;
+    /// A weight that does not fit; a method that is no change of the weight, which is so unless this is implemented.
+    fn merged(&self, weight: &Tensor) -> Result<Tensor> {
+        let _ = weight;
+        Err(Error::value("merge", "this adapter is not a change of the weight, so it cannot be merged; keep it beside the layer"))
+    }
 
-    /// What merging adds to the layer's bias; `None` for methods that leave it as it is.
+    /// The same for the bias; left as it is unless this is implemented.
     ///
     /// # Errors
-    /// As for [`delta`](Adapter::delta).
-    fn bias_delta(&self, bias: &Array) -> Result<Option<Array>> {
-        let _ = bias;
+    /// As for [`merged`](Adapter::merged).
+    fn merged_bias(&self, bias: &Tensor) -> Result<Tensor> {
+        Ok(bias.clone())
+    }
+
+    /// Whether the layer's weight stands in the adapter, in another form (a quantised base). The layer's own is then an empty place of the same shape, which walks pass over.
+    fn holds_weight(&self) -> bool {
+        false
+    }
+
+    /// The weight that the adapter holds in the layer's place.
+    ///
+    /// # Errors
+    /// No memory.
+    fn held_weight(&self) -> Result<Option<Array>> {
         Ok(None)
     }
 }
@@ -80,11 +95,17 @@ impl<A: Adapter + ?Sized> Adapter for Box<A> {
     fn adapt(&self, x: &Tensor, site: &Site) -> Result<Tensor> {
         (**self).adapt(x, site)
     }
-    fn delta(&self, weight: &Array) -> Result<Array> {
-        (**self).delta(weight)
+    fn merged(&self, weight: &Tensor) -> Result<Tensor> {
+        (**self).merged(weight)
     }
-    fn bias_delta(&self, bias: &Array) -> Result<Option<Array>> {
-        (**self).bias_delta(bias)
+    fn merged_bias(&self, bias: &Tensor) -> Result<Tensor> {
+        (**self).merged_bias(bias)
+    }
+    fn holds_weight(&self) -> bool {
+        (**self).holds_weight()
+    }
+    fn held_weight(&self) -> Result<Option<Array>> {
+        (**self).held_weight()
     }
 }
 
@@ -145,7 +166,7 @@ impl Operation {
 }
 
 /// Where an adapter stands: the layer's operation and parameters.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Site<'a> {
     /// What the layer computes.
     pub operation: Operation,
@@ -153,9 +174,26 @@ pub struct Site<'a> {
     pub weight: &'a Param,
     /// Its bias.
     pub bias: Option<&'a Param>,
+    /// What stands between the adapter and the layer: another adapter, such as a quantised base.
+    pub below: Option<&'a dyn AnyAdapter>,
 }
 
-impl Site<'_> {
+impl<'a> Site<'a> {
+    /// A layer's place, with nothing below the adapter.
+    pub fn new(operation: Operation, weight: &'a Param, bias: Option<&'a Param>) -> Site<'a> {
+        Site { operation, weight, bias, below: None }
+    }
+
+    /// The weight without this adapter, as numbers: the layer's, under what stands below.
+    ///
+    /// # Errors
+    /// No memory; an adapter below that is no change of the weight.
+    pub fn base_weight(&self) -> Result<Tensor> {
+        let Some(below) = self.below else { return Ok(Tensor::from(&self.weight.value)) };
+        let held = below.held_weight()?;
+        below.merged(&Tensor::from(held.as_ref().unwrap_or(&self.weight.value)))
+    }
+
     /// What the layer gives without its adapter.
     ///
     /// # Errors
@@ -169,6 +207,9 @@ impl Site<'_> {
     /// # Errors
     /// An input that does not fit.
     pub fn forward_activated(&self, x: &Tensor, activation: Activation) -> Result<Tensor> {
+        if let Some(below) = self.below {
+            return below.adapt(x, &Site { below: None, ..*self })?.activated(activation);
+        }
         let (weight, bias) = (self.weight.on(x)?, self.bias.map(|b| b.on(x)).transpose()?);
         self.weight.at(self.operation.apply_activated(x, &weight, bias.as_ref(), activation))
     }
@@ -179,6 +220,13 @@ impl Site<'_> {
     /// An input that does not fit.
     pub fn forward_without_bias(&self, x: &Tensor) -> Result<Tensor> {
         Site { bias: None, ..*self }.forward(x)
+    }
+}
+
+impl fmt::Debug for Site<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (weight, below) = (self.weight.value.shape(), self.below.is_some());
+        f.debug_struct("Site").field("operation", &self.operation).field("weight", weight).field("bias", &self.bias.is_some()).field("below", &below).finish()
     }
 }
 
@@ -194,19 +242,28 @@ pub struct SiteMut<'a> {
     pub adapter: &'a mut Option<BoxedAdapter>,
 }
 
+/// Whether the weight stands in the adapter.
+pub(crate) fn held(adapter: &Option<BoxedAdapter>) -> bool {
+    adapter.as_ref().is_some_and(|adapter| adapter.holds_weight())
+}
+
 /// A layer with an adapter slot: the walks (the adapter's contents stand at the layer's path), and `forward` around the slot, after what the layer does to its input.
 macro_rules! adapted {
     ($layer:ident, $self:ident, $operation:expr, bias: $($bias:ident)? $(, input: $input:ident)?) => {
         impl crate::Module for $layer {
             fn visit(&$self, path: &mut crate::Path, visitor: &mut dyn crate::Visitor) {
                 visitor.module(path.as_str(), crate::Kind::of($self));
-                path.within("weight", |path| $self.weight.visit(path, visitor));
+                if !crate::adapter::held(&$self.adapter) {
+                    path.within("weight", |path| $self.weight.visit(path, visitor));
+                }
                 $(path.within("bias", |path| $self.$bias.visit(path, visitor));)?
                 visitor.adapter(path.as_str(), $self.site(), $self.adapter.as_deref());
                 $self.adapter.visit(path, visitor);
             }
             fn visit_mut(&mut $self, path: &mut crate::Path, visitor: &mut dyn crate::VisitorMut) {
-                path.within("weight", |path| $self.weight.visit_mut(path, visitor));
+                if !crate::adapter::held(&$self.adapter) {
+                    path.within("weight", |path| $self.weight.visit_mut(path, visitor));
+                }
                 $(path.within("bias", |path| $self.$bias.visit_mut(path, visitor));)?
                 let operation = $operation;
                 let bias = [$($self.$bias.as_mut())?].into_iter().next().flatten();
@@ -219,7 +276,7 @@ macro_rules! adapted {
             /// The operation and parameters, as an adapter sees them.
             pub fn site(&$self) -> crate::Site<'_> {
                 let bias = [$($self.$bias.as_ref())?].into_iter().next().flatten();
-                crate::Site { operation: $operation, weight: &$self.weight, bias }
+                crate::Site::new($operation, &$self.weight, bias)
             }
         }
 

@@ -23,12 +23,14 @@ pub struct Param {
     pub value: Array,
     /// Whether it is to get gradients. One that is not enters the graph as a constant and costs nothing.
     pub trainable: bool,
+    /// Whether the numbers came from a state dict or file. A parameter without this in a model of others that have it is new: a file of adapters must hold it.
+    pub loaded: bool,
 }
 
 impl Param {
     /// A trainable parameter of a new identity.
     pub fn new(value: Array) -> Param {
-        Param { id: ParamId::fresh(), value, trainable: true }
+        Param { id: ParamId::fresh(), value, trainable: true, loaded: false }
     }
 
     /// The parameter where `x` stands: a leaf of its tape, a constant there when frozen, a plain value off the tape.

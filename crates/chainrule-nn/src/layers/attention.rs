@@ -234,7 +234,7 @@ fn parts(whole: &Param, x: &Tensor, parts: &Range<usize>) -> Result<Tensor> {
 impl JointProjection {
     /// The operation and parameters, as an adapter sees them.
     pub fn site(&self) -> Site<'_> {
-        Site { operation: Operation::Linear, weight: &self.weight, bias: self.bias.as_ref() }
+        Site::new(Operation::Linear, &self.weight, self.bias.as_ref())
     }
 
     /// Queries, keys and values by head, `[N, H, L, E]`: one product for all that are made of the same input.
@@ -259,7 +259,9 @@ impl JointProjection {
 impl Module for JointProjection {
     fn visit(&self, path: &mut Path, visitor: &mut dyn Visitor) {
         visitor.module(path.as_str(), Kind::of(self));
-        path.within("in_proj_weight", |path| self.weight.visit(path, visitor));
+        if !crate::adapter::held(&self.adapter) {
+            path.within("in_proj_weight", |path| self.weight.visit(path, visitor));
+        }
         path.within("in_proj_bias", |path| self.bias.visit(path, visitor));
         path.within("in_proj", |path| {
             visitor.adapter(path.as_str(), self.site(), self.adapter.as_deref());
@@ -267,7 +269,9 @@ impl Module for JointProjection {
         });
     }
     fn visit_mut(&mut self, path: &mut Path, visitor: &mut dyn VisitorMut) {
-        path.within("in_proj_weight", |path| self.weight.visit_mut(path, visitor));
+        if !crate::adapter::held(&self.adapter) {
+            path.within("in_proj_weight", |path| self.weight.visit_mut(path, visitor));
+        }
         path.within("in_proj_bias", |path| self.bias.visit_mut(path, visitor));
         path.within("in_proj", |path| {
             let (operation, bias) = (Operation::Linear, self.bias.as_mut());

@@ -1,8 +1,7 @@
 //! Weight normalisation and spectral normalisation of a layer's weight (PyTorch's `weight_norm` and `spectral_norm`), in the layer's adapter slot.
 
 use crate::{Adapter, Buffer, Module, Param, Site};
-use chainrule_autograd::{Array, Error, Result, Rng, Tensor};
-use chainrule_core::ops::elementwise::{Binary, binary};
+use chainrule_autograd::{Error, Result, Rng, Tensor};
 
 /// Length and direction of the weight learned apart: `weight_g · v / |v|` stands for the weight, v being the layer's own (Salimans and Kingma 2016, PyTorch's `weight_norm`).
 ///
@@ -40,12 +39,10 @@ impl WeightNorm {
 
 impl Adapter for WeightNorm {
     fn adapt(&self, x: &Tensor, site: &Site) -> Result<Tensor> {
-        let weight = site.weight.on(x)?.weight_norm(&self.weight_g.on(x)?, self.axis)?;
-        apply(x, site, &weight)
+        apply(x, site, &self.merged(&site.weight.on(x)?)?)
     }
-    fn delta(&self, weight: &Array) -> Result<Array> {
-        let normalised = Tensor::from(weight).weight_norm(&Tensor::from(&self.weight_g.value), self.axis)?;
-        Ok(binary(Binary::Sub, normalised.array(), weight)?)
+    fn merged(&self, weight: &Tensor) -> Result<Tensor> {
+        weight.weight_norm(&self.weight_g.on(weight)?, self.axis)
     }
 }
 
@@ -111,9 +108,8 @@ impl Adapter for SpectralNorm {
         }
         apply(x, site, &SpectralNorm::normalised(&weight, &vectors)?)
     }
-    fn delta(&self, weight: &Array) -> Result<Array> {
-        let vectors = [Tensor::from(&self.weight_u.value), Tensor::from(&self.weight_v.value)];
-        Ok(binary(Binary::Sub, SpectralNorm::normalised(&Tensor::from(weight), &vectors)?.array(), weight)?)
+    fn merged(&self, weight: &Tensor) -> Result<Tensor> {
+        SpectralNorm::normalised(weight, &[Tensor::from(&self.weight_u.value), Tensor::from(&self.weight_v.value)])
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod containers;
 
-use crate::{AnyAdapter, Buffer, Param, Site, SiteMut};
+use crate::{AnyAdapter, AnyPrompt, BoxedPrompt, Buffer, Param, PromptSite, Site, SiteMut};
 use std::fmt::{Display, Write};
 
 /// A part of a model. `#[derive(Module)]` writes both walks.
@@ -58,6 +58,10 @@ pub trait Visitor {
     fn adapter(&mut self, path: &str, site: Site<'_>, adapter: Option<&dyn AnyAdapter>) {
         let _ = (path, site, adapter);
     }
+    /// A model's prompt slot, before the prompt's contents.
+    fn prompt(&mut self, path: &str, site: PromptSite, prompt: Option<&dyn AnyPrompt>) {
+        let _ = (path, site, prompt);
+    }
 }
 
 /// What a walk for writing calls.
@@ -73,6 +77,10 @@ pub trait VisitorMut {
     /// A layer's adapter slot, before the contents of the adapter that stands in it after this call.
     fn adapter(&mut self, path: &str, site: SiteMut<'_>) {
         let _ = (path, site);
+    }
+    /// A model's prompt slot, before the contents of the prompt that stands in it after this call.
+    fn prompt(&mut self, path: &str, site: PromptSite, prompt: &mut Option<BoxedPrompt>) {
+        let _ = (path, site, prompt);
     }
 }
 

@@ -112,7 +112,7 @@ pub fn to_dtype(model: &mut dyn Module, dtype: DType) -> Result<()> {
             converted.insert(path, value.cast(dtype)?);
         }
     }
-    assign(model, converted);
+    assign(model, converted, false);
     Ok(())
 }
 
@@ -172,7 +172,7 @@ fn load_from(model: &mut dyn Module, mut source: Source, strict: bool) -> Result
     for path in &report.loaded {
         arrays.insert(path.clone(), (source.read)(path, own[path].dtype())?);
     }
-    assign(model, arrays);
+    assign(model, arrays, true);
     Ok(report)
 }
 
@@ -190,12 +190,13 @@ fn name_nearest(report: &mut LoadReport) {
 }
 
 /// Writes the arrays to their paths. Nothing here can fail.
-fn assign(model: &mut dyn Module, arrays: StateDict) {
-    struct Assign(StateDict);
+fn assign(model: &mut dyn Module, arrays: StateDict, loaded: bool) {
+    struct Assign(StateDict, bool);
     impl VisitorMut for Assign {
         fn param(&mut self, path: &str, param: &mut crate::Param) {
             if let Some(value) = self.0.remove(path) {
                 param.value = value;
+                param.loaded |= self.1;
             }
         }
         fn buffer(&mut self, path: &str, buffer: &mut crate::Buffer) {
@@ -204,5 +205,5 @@ fn assign(model: &mut dyn Module, arrays: StateDict) {
             }
         }
     }
-    model.visit_mut(&mut Path::default(), &mut Assign(arrays));
+    model.visit_mut(&mut Path::default(), &mut Assign(arrays, loaded));
 }

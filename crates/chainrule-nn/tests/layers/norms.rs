@@ -48,7 +48,7 @@ fn weight_norm_starts_as_the_identity_and_merges() {
         assert!(distance(&linear.run(&x).unwrap(), &plain.run(&x).unwrap()) < 1e-6, "{axis:?}");
         // Doubled lengths double the product.
         norm.weight_g.value = Tensor::from(&norm.weight_g.value).mul_scalar(2.0).unwrap().into_array();
-        let merged = Tensor::from(&linear.weight.value).add(&Tensor::from(norm.delta(&linear.weight.value).unwrap())).unwrap();
+        let merged = norm.merged(&Tensor::from(&linear.weight.value)).unwrap();
         assert!(distance(&merged, &Tensor::from(&linear.weight.value).mul_scalar(2.0).unwrap()) < 1e-6, "{axis:?}");
     }
     assert!(WeightNorm::of(&Linear::new(2, 2, rng).unwrap().weight, Some(2)).is_err());

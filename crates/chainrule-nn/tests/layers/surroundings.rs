@@ -1,6 +1,6 @@
 //! What surrounds the input of convolution layers, and their adapter slots.
 
-use chainrule_autograd::{Array, DType, PadMode, Result, Rng, Tensor};
+use chainrule_autograd::{DType, PadMode, Result, Rng, Tensor};
 use chainrule_nn::*;
 
 fn image() -> Tensor {
@@ -41,8 +41,8 @@ impl Adapter for Delta {
     fn adapt(&self, x: &Tensor, site: &Site) -> Result<Tensor> {
         site.forward(x)?.add(&site.operation.apply(x, &self.0.on(x)?, None)?)
     }
-    fn delta(&self, _: &Array) -> Result<Array> {
-        Ok(self.0.value.clone())
+    fn merged(&self, weight: &Tensor) -> Result<Tensor> {
+        weight.add(&self.0.on(weight)?)
     }
 }
 

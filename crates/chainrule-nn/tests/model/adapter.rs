@@ -1,8 +1,7 @@
 //! Adapter slots, with a LoRA as another crate would write it.
 
 use chainrule_autograd::{Array, Conv2d as Window, DType, Error, GradCheck, Result, Rng, Tape, Tensor};
-use chainrule_core::ops::elementwise::{Binary, Unary, binary, unary};
-use chainrule_core::ops::matmul::matmul;
+use chainrule_core::ops::elementwise::{Binary, binary};
 use chainrule_nn::*;
 
 /// `W x + b + scale B A x` for linear layers and convolutions (Hu et al. 2021).
@@ -32,10 +31,11 @@ impl Adapter for Lora {
         let low = site.operation.apply(x, &self.lora_a.on(x)?, None)?;
         site.forward(x)?.add(&up.apply(&low, &self.lora_b.on(x)?, None)?.mul_scalar(self.scale)?)
     }
-    fn delta(&self, weight: &Array) -> Result<Array> {
+    fn merged(&self, weight: &Tensor) -> Result<Tensor> {
         let rank = self.lora_a.value.dims()[0];
-        let (a, b) = (self.lora_a.value.reshape(&[rank, weight.count() / weight.dims()[0]])?, self.lora_b.value.reshape(&[weight.dims()[0], rank])?);
-        Ok(unary(Unary::Affine { scale: self.scale, shift: 0.0 }, &matmul(&b, &a)?)?.reshape(weight.dims())?)
+        let a = self.lora_a.on(weight)?.reshape(&[rank, weight.count() / weight.dims()[0]])?;
+        let b = self.lora_b.on(weight)?.reshape(&[weight.dims()[0], rank])?;
+        weight.add(&b.matmul(&a)?.mul_scalar(self.scale)?.reshape(weight.dims())?)
     }
 }
 
@@ -48,9 +48,8 @@ impl Adapter for Ia3 {
     fn adapt(&self, x: &Tensor, site: &Site) -> Result<Tensor> {
         site.forward(&x.mul(&self.l.on(x)?)?)
     }
-    fn delta(&self, weight: &Array) -> Result<Array> {
-        let l = unary(Unary::Affine { scale: 1.0, shift: -1.0 }, &self.l.value)?;
-        Ok(binary(Binary::Mul, weight, &l)?)
+    fn merged(&self, weight: &Tensor) -> Result<Tensor> {
+        weight.mul(&self.l.on(weight)?)
     }
 }
 
@@ -74,8 +73,7 @@ fn merge(model: &mut dyn Module) {
     impl VisitorMut for Merge {
         fn adapter(&mut self, _: &str, site: SiteMut) {
             if let Some(adapter) = site.adapter.take() {
-                let delta = adapter.delta(&site.weight.value).unwrap();
-                site.weight.value = binary(Binary::Add, &site.weight.value, &delta).unwrap();
+                site.weight.value = adapter.merged(&Tensor::from(&site.weight.value)).unwrap().into_array();
             }
         }
     }
