@@ -3,8 +3,8 @@
 use crate::kernels::integers;
 use crate::training::train_on;
 use crate::workload::Step;
-use chainrule::finetune::Lora;
-use chainrule::nn::{Embedding, Gelu, Layer, LayerNorm, Linear, Module, TransformerEncoder, TransformerEncoderLayer, freeze, unfreeze};
+use chainrule::finetune::{Adapted, Lora};
+use chainrule::nn::{Embedding, Gelu, Layer, LayerNorm, Linear, Module, TransformerEncoder, TransformerEncoderLayer};
 use chainrule::options::Attention;
 use chainrule::{Result, Rng, Tensor, TensorError};
 
@@ -98,21 +98,16 @@ struct LoraEncoder {
 
 impl LoraEncoder {
     /// All but the adapters and the classifier frozen.
-    fn new(rng: &mut Rng) -> Result<LoraEncoder> {
-        let mut model = LoraEncoder {
+    fn new(rng: &mut Rng) -> Result<Adapted<LoraEncoder>> {
+        let model = LoraEncoder {
             tok: Embedding::new(VOCABULARY, FEATURES, rng)?,
             pos: Embedding::new(POSITIONS, FEATURES, rng)?,
             norm: LayerNorm::new(&[FEATURES])?,
             layers: (0..4).map(|_| LoraLayer::new(rng)).collect::<Result<_>>()?,
             cls: Linear::new(FEATURES, CLASSES, rng)?,
         };
-        freeze(&mut model, "*")?;
-        unfreeze(&mut model, "cls.*")?;
-        for layer in &mut model.layers {
-            for projection in [&mut layer.q, &mut layer.v] {
-                projection.adapter = Some(Box::new(Lora::new(projection, 8, 16.0, rng)?));
-            }
-        }
+        let mut model = Adapted::new(model);
+        model.add("lora", Lora::rank(8).alpha(16.0).targets(["q", "v"]).saving(["cls"]), rng)?;
         Ok(model)
     }
 }

@@ -32,7 +32,7 @@ pub fn interpolate(model: &mut dyn Module, pretrained: &dyn Module, alpha: f64) 
     }
     let mut loaded = Vec::new();
     params(model, |_, param| loaded.push(param.loaded));
-    load_state_dict(model, &mixed)?;
+    let _complete = load_state_dict(model, &mixed)?;
     // The numbers come from two models, not from a file.
     let mut loaded = loaded.into_iter();
     params_mut(model, |_, param| param.loaded = loaded.next().unwrap_or(param.loaded));

@@ -115,6 +115,8 @@ impl<A: Adapter + ?Sized> Adapter for Box<A> {
 pub enum Operation {
     /// Weight `[Out, In]`, input `[.., In]`.
     Linear,
+    /// A weight inside a larger operation, such as a recurrent layer, which an adapter changes by [`merged`](Adapter::merged) alone.
+    Weight,
     /// Weight `[V, D]`, input i64 `[..]`.
     Embedding {
         /// The row that gets no gradient.
@@ -150,6 +152,7 @@ impl Operation {
     pub fn apply_activated(&self, x: &Tensor, weight: &Tensor, bias: Option<&Tensor>, activation: Activation) -> Result<Tensor> {
         match self {
             Operation::Linear => return x.linear_activated(weight, bias, activation),
+            Operation::Weight => Err(Error::value("adapter", "a weight inside a larger operation is not applied by itself")),
             Operation::Conv1d(window) => return x.conv1d_activated(weight, bias, activation, window),
             Operation::Conv2d(window) => return x.conv2d_activated(weight, bias, activation, window),
             Operation::Conv3d(window) => return x.conv3d_activated(weight, bias, activation, window),

@@ -59,7 +59,7 @@ impl Pattern {
     }
 
     /// The error that the pattern matches none of these paths, with the nearest of them.
-    pub(crate) fn no_match(&self, op: &'static str, what: &'static str, paths: &[String]) -> Error {
+    pub fn no_match(&self, op: &'static str, what: &'static str, paths: &[String]) -> Error {
         let within = Pattern::new(&format!("{}.*", self.text)).is_ok_and(|p| paths.iter().any(|path| p.matches(path)));
         let near = if within { vec![format!("{}.*", self.text)] } else { crate::nearest::paths(&self.alternatives, paths) };
         Error::NoMatch { op, pattern: self.text.clone(), what, near }

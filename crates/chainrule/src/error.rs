@@ -19,6 +19,10 @@ pub enum Error {
     #[cfg(feature = "data")]
     #[error(transparent)]
     Data(#[from] chainrule_data::Error),
+    /// From fine-tuning.
+    #[cfg(feature = "finetune")]
+    #[error(transparent)]
+    Finetune(#[from] chainrule_finetune::Error),
     /// From training helpers.
     #[cfg(feature = "train")]
     #[error(transparent)]
