@@ -3,6 +3,7 @@
 //! The training loop itself stays in the user's program, where it can be read: see the example `mnist_cnn`.
 #![forbid(unsafe_code)]
 
+mod entities;
 mod error;
 mod memory;
 mod metric;
@@ -11,6 +12,7 @@ mod plot;
 #[cfg(feature = "progress")]
 mod progress;
 
+pub use entities::{Entity, EntityScore, entities};
 pub use error::{Error, Result};
 pub use memory::peak_memory;
 pub use metric::{Mean, accuracy, correct};

@@ -49,6 +49,7 @@
 //! | [`data`] | data sets and the loader (feature `data`, on by default) |
 //! | [`train`] | metrics, progress, curves (feature `train`, on by default) |
 //! | [`finetune`] | changing a trained model (feature `finetune`, on by default) |
+//! | [`models`] | BERT, MobileNetV2, reading published weights (feature `models`, on by default; tokenizers with the feature `tokenizers`) |
 //! | [`core`] | arrays and kernels, memory statistics, SIMD levels |
 #![forbid(unsafe_code)]
 
@@ -75,6 +76,8 @@ pub use chainrule_core as core;
 pub use chainrule_data as data;
 #[cfg(feature = "finetune")]
 pub use chainrule_finetune as finetune;
+#[cfg(feature = "models")]
+pub use chainrule_models as models;
 pub use chainrule_nn as nn;
 pub use chainrule_optim as optim;
 #[cfg(feature = "train")]

@@ -1,0 +1,74 @@
+//! What a token, its place and its type mean, added up and normalised.
+
+use super::{BertConfig, Start};
+use crate::Tokens;
+use chainrule_autograd::{DType, Error, ParamId, Result, Tensor};
+use chainrule_core::Array;
+use chainrule_nn::{Embedding, Layer, LayerNorm, Module, observed};
+
+/// `dropout(LayerNorm(word + position + type))`: i64 `[N, T] -> [N, T, D]`.
+#[derive(Module, Clone)]
+pub struct BertEmbeddings {
+    /// `[V, D]`
+    pub word_embeddings: Embedding,
+    /// A row for each place.
+    pub position_embeddings: Embedding,
+    /// A row for each of two texts.
+    pub token_type_embeddings: Embedding,
+    /// Of the sum.
+    #[module(name = "LayerNorm")]
+    pub norm: LayerNorm,
+    /// The rate of dropout.
+    pub dropout: f64,
+}
+
+impl BertEmbeddings {
+    pub(super) fn new(config: &BertConfig, start: &mut Start) -> Result<BertEmbeddings> {
+        let d = config.hidden_size;
+        let mut words = start.embedding(config.vocab_size, d)?;
+        if let Some(row) = config.pad_token_id {
+            words = words.padding(row)?;
+        }
+        Ok(BertEmbeddings {
+            word_embeddings: words,
+            position_embeddings: start.embedding(config.max_position_embeddings, d)?,
+            token_type_embeddings: start.embedding(config.type_vocab_size, d)?,
+            norm: LayerNorm::new(&[d])?.eps(config.layer_norm_eps),
+            dropout: config.hidden_dropout_prob,
+        })
+    }
+
+    /// i64 `[N, T] -> [N, T, D]`.
+    ///
+    /// # Errors
+    /// A token, type or place that is not there; ids that are not `[N, T]`.
+    pub fn embed(&self, tokens: &Tokens) -> Result<Tensor> {
+        let words = self.word_embeddings.forward(&tokens.ids)?;
+        self.placed(&words, tokens)
+    }
+
+    /// The words' vectors `[N, T, D]` with their places and types, normalised.
+    fn placed(&self, words: &Tensor, tokens: &Tokens) -> Result<Tensor> {
+        let [_, length] = tokens.extents()?;
+        let most = self.position_embeddings.weight.value.dims().first().copied().unwrap_or(0);
+        if tokens.positions.is_none() && length > most {
+            return Err(Error::shape("bert", format!("the sequences have {length} tokens, expected at most {most}; cut them, or give positions")));
+        }
+        // Without ids of their own, places and types are the same in all rows: one row is added to all.
+        let places = match &tokens.positions {
+            Some(positions) => self.position_embeddings.forward(positions)?,
+            None => self.position_embeddings.forward(&beside(&tokens.ids, Array::from_index(&[length], DType::I64, |i| i as f64)?)?)?,
+        };
+        let types = match &tokens.types {
+            Some(types) => self.token_type_embeddings.forward(types)?,
+            None => self.token_type_embeddings.forward(&beside(&tokens.ids, Array::zeros(&[1], DType::I64)?)?)?,
+        };
+        let y = self.norm.forward(&words.add(&places.add(&types)?)?)?;
+        Ok(observed(self, y.dropout(self.dropout)?))
+    }
+}
+
+/// Numbers of the model's own as a constant where `x` stands.
+fn beside(x: &Tensor, array: Array) -> Result<Tensor> {
+    x.parameter(ParamId::fresh(), &array, false)
+}

@@ -1,0 +1,184 @@
+//! BERT against PyTorch, and its ways with files.
+
+mod formula;
+
+use chainrule_autograd::{Rng, Tensor};
+use chainrule_core::DType;
+use chainrule_models::{BertConfig, BertForSequenceClassification, BertForTokenClassification, BertModel, Pooling, SentenceEncoder, Tokens};
+use chainrule_nn::{Error, Layer, StateDict, count, params, safetensors, save, state_dict};
+use std::path::PathBuf;
+
+fn config() -> BertConfig {
+    BertConfig { max_position_embeddings: 40, ..BertConfig::new(100, 32, 2, 4, 64) }
+}
+
+fn rng() -> Rng {
+    Rng::seeded(3)
+}
+
+/// A folder of this test's own.
+fn folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("chainrule-bert-{name}-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    folder
+}
+
+#[test]
+fn it_computes_what_transformers_computes() {
+    let ids = formula::tokens(100, &[2, 9]);
+    for (dtype, tolerance) in [(DType::F64, 1e-9), (DType::F32, 1e-4)] {
+        let mut model = BertForSequenceClassification::new(&config(), 3, Pooling::First, &mut rng()).expect("a model");
+        formula::replay("bert_classify", &mut model, &ids, dtype, tolerance, |model, ids| model.forward(ids));
+        let mut model = BertForTokenClassification::new(&config(), 3, &mut rng()).expect("a model");
+        formula::replay("bert_tokens", &mut model, &ids, dtype, tolerance, |model, ids| model.forward(ids));
+    }
+}
+
+#[test]
+fn padding_changes_nothing() -> chainrule_nn::Result<()> {
+    let bert = BertModel::new(&config(), &mut rng())?;
+    let alone = bert.encode(&Tokens::padded(&[[5, 6, 7]], 0)?)?.to_vec::<f32>()?;
+    for mask in [DType::U8, DType::F32, DType::I64] {
+        let mut tokens = Tokens::padded(&[vec![5, 6, 7], vec![8; 9]], 0)?;
+        tokens.mask = tokens.mask.map(|m| m.cast(mask)).transpose()?;
+        let padded = bert.encode(&tokens)?.narrow(0, 0, 1)?.narrow(1, 0, 3)?.to_vec::<f32>()?;
+        assert!(alone.iter().zip(&padded).all(|(a, b)| (a - b).abs() < 1e-5));
+    }
+    let model = SentenceEncoder::around(bert);
+    let vectors = model.embed(&Tokens::padded(&[vec![5, 6, 7], vec![8; 9]], 0)?)?.narrow(0, 0, 1)?.to_vec::<f32>()?;
+    let alone = model.run(&Tensor::from_slice(&[5i64, 6, 7], &[1, 3])?)?.to_vec::<f32>()?;
+    assert!(alone.iter().zip(&vectors).all(|(a, b)| (a - b).abs() < 1e-5));
+    Ok(())
+}
+
+#[test]
+fn types_and_positions_given_are_those_assumed() -> chainrule_nn::Result<()> {
+    let bert = BertModel::new(&config(), &mut rng())?;
+    let ids = Tensor::from_slice(&[5i64, 6, 7, 8, 9, 1], &[2, 3])?;
+    let assumed = bert.encode(&Tokens::new(ids.clone()))?.to_vec::<f32>()?;
+    let positions = Tensor::from_slice(&[0i64, 1, 2, 0, 1, 2], &[2, 3])?;
+    let given = Tokens::new(ids).types(Tensor::zeros(&[2, 3], DType::I64)?).positions(positions);
+    assert_eq!(bert.encode(&given)?.to_vec::<f32>()?, assumed);
+    let other = Tokens { types: Some(Tensor::ones(&[2, 3], DType::I64)?), ..given };
+    assert_ne!(bert.encode(&other)?.to_vec::<f32>()?, assumed);
+    Ok(())
+}
+
+#[test]
+fn paths_are_those_of_published_files() -> chainrule_nn::Result<()> {
+    let mut paths = vec![];
+    params(&BertForSequenceClassification::new(&config(), 2, Pooling::First, &mut rng())?, |path, _| paths.push(path.to_string()));
+    for expected in [
+        "bert.embeddings.word_embeddings.weight",
+        "bert.embeddings.LayerNorm.bias",
+        "bert.encoder.layer.0.attention.self.query.weight",
+        "bert.encoder.layer.1.attention.output.LayerNorm.weight",
+        "bert.encoder.layer.1.intermediate.dense.bias",
+        "bert.encoder.layer.1.output.dense.weight",
+        "bert.pooler.dense.weight",
+        "classifier.bias",
+    ] {
+        assert!(paths.iter().any(|path| path == expected), "{expected} is not among {paths:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn files_load_with_and_without_prefix_and_head() -> chainrule_nn::Result<()> {
+    let folder = folder("files");
+    let base = BertModel::new(&config(), &mut rng())?;
+    let (plain, whole) = (folder.join("base.safetensors"), folder.join("whole.safetensors"));
+    save(&base, &plain)?;
+    let classifier = BertForSequenceClassification::around(base.clone(), &config(), 3, Pooling::First, &mut rng())?;
+    save(&classifier, &whole)?;
+    let ids = Tensor::from_slice(&[5i64, 6, 7], &[1, 3])?;
+    let expected = base.forward(&ids)?.to_vec::<f32>()?;
+    for file in [&plain, &whole] {
+        assert_eq!(BertModel::open(&config(), file)?.forward(&ids)?.to_vec::<f32>()?, expected);
+    }
+    let again = BertForSequenceClassification::open(&config(), &whole, 3, Pooling::First, &mut rng())?;
+    assert_eq!(again.forward(&ids)?.to_vec::<f32>()?, classifier.forward(&ids)?.to_vec::<f32>()?);
+
+    // The head that a file has not stays, and is named.
+    let mut other = BertForSequenceClassification::new(&config(), 5, Pooling::First, &mut Rng::seeded(9))?;
+    let head = other.classifier.weight.value.clone();
+    let report = other.load(&plain)?;
+    assert!(other.classifier.weight.value.is_same(&head));
+    assert_eq!(report.missing.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), ["classifier.bias", "classifier.weight"]);
+
+    // Names of the oldest files, heads of pre-training, buffers of ids.
+    let mut state: StateDict = state_dict(&base)?.into_iter().map(|(name, array)| (old(&name), array)).collect();
+    state.insert("cls.predictions.bias".to_string(), Tensor::zeros(&[100], DType::F32)?.into_array());
+    state.insert("bert.embeddings.position_ids".to_string(), Tensor::zeros(&[1, 40], DType::I64)?.into_array());
+    safetensors::write(folder.join("old.safetensors"), &state, &Default::default())?;
+    assert_eq!(BertModel::open(&config(), folder.join("old.safetensors"))?.forward(&ids)?.to_vec::<f32>()?, expected);
+
+    // A file without pooler makes a model without.
+    state.retain(|name, _| !name.contains("pooler"));
+    safetensors::write(folder.join("old.safetensors"), &state, &Default::default())?;
+    let without = BertModel::open(&config(), folder.join("old.safetensors"))?;
+    assert!(without.pooler.is_none() && without.pooled(&without.forward(&ids)?).is_err());
+    std::fs::remove_dir_all(folder).expect("removed");
+    Ok(())
+}
+
+fn old(name: &str) -> String {
+    format!("bert.{name}").replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta")
+}
+
+#[test]
+fn what_does_not_fit_is_an_error_and_changes_nothing() -> chainrule_nn::Result<()> {
+    let folder = folder("errors");
+    let file = folder.join("model.safetensors");
+    let base = BertModel::new(&config(), &mut rng())?;
+    let mut state = state_dict(&base)?;
+    if let Some(array) = state.remove("encoder.layer.1.attention.self.query.weight") {
+        state.insert("encoder.layer.1.attention.self.qurey.weight".to_string(), array);
+    }
+    safetensors::write(&file, &state, &Default::default())?;
+    let mut model = BertForSequenceClassification::new(&config(), 2, Pooling::Mean, &mut Rng::seeded(8))?;
+    let before = model.bert.embeddings.word_embeddings.weight.value.clone();
+    let error = model.load(&file).unwrap_err();
+    let Error::Load(report) = &error else { panic!("{error}") };
+    assert_eq!(report.missing[0].nearest.as_deref(), Some("bert.encoder.layer.1.attention.self.qurey.weight"));
+    assert!(model.bert.embeddings.word_embeddings.weight.value.is_same(&before));
+
+    // Sizes that a file cannot fill are no reason to ask for the memory.
+    let vast = BertConfig { vocab_size: 1 << 50, ..config() };
+    assert!(BertModel::open(&vast, &file).err().is_some_and(|e| e.to_string().contains("the configuration describes many more")));
+
+    assert!(base.encode(&Tokens::padded(&[[5; 41]], 0)?).is_err());
+    assert!(base.encode(&Tokens::padded(&[[100; 3]], 0)?).is_err());
+    assert!(base.encode(&Tokens::padded(&[[5; 3]], 0)?.mask(Tensor::ones(&[1, 2], DType::U8)?)).is_err());
+    assert!(base.run(&Tensor::zeros(&[3], DType::I64)?).is_err());
+    assert!(Tokens::padded::<Vec<i64>>(&[], 0).is_err());
+    std::fs::remove_dir_all(folder).expect("removed");
+    Ok(())
+}
+
+#[test]
+fn wrong_configurations_name_the_key() {
+    let text = config().to_json();
+    assert_eq!(BertConfig::from_json(&text).expect("its own text"), config());
+    for (from, to, expected) in [
+        ("\"vocab_size\"", "\"vocab\"", "lacks \"vocab_size\", expected a positive integer"),
+        ("\"gelu\"", "\"softmax\"", "has \"hidden_act\": \"softmax\""),
+        ("\"num_attention_heads\": 4", "\"num_attention_heads\": 5", "has \"num_attention_heads\": 5, expected a divisor"),
+        ("\"hidden_dropout_prob\": 0.1", "\"hidden_dropout_prob\": \"a\"", "has \"hidden_dropout_prob\": \"a\", expected a number from 0 to 1"),
+        ("\"bert\"", "\"gpt2\"", "has \"model_type\": \"gpt2\", expected \"bert\""),
+        ("{", "[", "is no JSON object"),
+    ] {
+        let error = BertConfig::from_json(&text.replacen(from, to, 1)).expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn the_head_is_replaced_and_the_rest_stays() -> chainrule_nn::Result<()> {
+    let mut model = BertForTokenClassification::new(&config(), 3, &mut rng())?;
+    let before = count(&model).all;
+    let old = model.replace_head(13, &mut rng())?;
+    assert_eq!((old.weight.value.dims(), model.classifier.weight.value.dims()), (&[3, 32][..], &[13, 32][..]));
+    assert_eq!(count(&model).all, before + 10 * 33);
+    Ok(())
+}
