@@ -4,8 +4,8 @@
 const MOST_NAMES: usize = 4096;
 const LONGEST: usize = 256;
 
-/// The name nearest to this one, if it is near at all.
-pub(crate) fn name<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+/// The name nearest to this one, if it is near at all: for messages about a name that is not there.
+pub fn name<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
     closest(&[wanted.to_string()], names, 1).pop()
 }
 

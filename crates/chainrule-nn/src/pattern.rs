@@ -48,6 +48,11 @@ impl Pattern {
         Ok(Pattern { text: text.to_string(), alternatives })
     }
 
+    /// The pattern of all paths that begin like this, in which no character stands for others.
+    pub fn prefix(text: &str) -> Pattern {
+        Pattern { text: format!("{text}*"), alternatives: vec![format!("{text}*")] }
+    }
+
     /// Whether this path is meant.
     pub fn matches(&self, path: &str) -> bool {
         self.alternatives.iter().any(|a| matches(a.as_bytes(), path.as_bytes()))
@@ -56,6 +61,15 @@ impl Pattern {
     /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// Makes sure that the pattern matches one of these names at least; `op` and `what` stand in the message.
+    ///
+    /// # Errors
+    /// [`Error::NoMatch`] with the nearest names.
+    pub fn check_matches<'a>(&self, op: &'static str, what: &'static str, names: impl IntoIterator<Item = &'a String>) -> Result<()> {
+        let names: Vec<String> = names.into_iter().cloned().collect();
+        if names.iter().any(|name| self.matches(name)) { Ok(()) } else { Err(self.no_match(op, what, &names)) }
     }
 
     /// The error that the pattern matches none of these paths, with the nearest of them.

@@ -2,7 +2,8 @@
 
 use super::report::{LoadReport, Mismatch, Unmatched};
 use super::safetensors::{self, Safetensors};
-use crate::{Error, Module, Path, Result, VisitorMut, buffers, nearest, params};
+use super::source::{Arrays, Source};
+use crate::{Error, Module, Path, Pattern, Result, VisitorMut, buffers, nearest, params};
 use chainrule_autograd::{Array, DType};
 use std::collections::BTreeMap;
 
@@ -46,7 +47,7 @@ pub fn state_dict(model: &dyn Module) -> Result<StateDict> {
 /// # Errors
 /// A path that is missing, a name that the model lacks, a wrong shape: the error holds the [`LoadReport`], and nothing was changed.
 pub fn load_state_dict(model: &mut dyn Module, state: &StateDict) -> Result<LoadReport> {
-    load_from(model, Source::of(state), true)
+    load_from(model, &mut Arrays::of(state), &Loading::default())
 }
 
 /// Puts in what fits, and reports the rest.
@@ -54,7 +55,7 @@ pub fn load_state_dict(model: &mut dyn Module, state: &StateDict) -> Result<Load
 /// # Errors
 /// No memory for a conversion; then nothing was changed.
 pub fn load_state_dict_partly(model: &mut dyn Module, state: &StateDict) -> Result<LoadReport> {
-    load_from(model, Source::of(state), false)
+    load_from(model, &mut Arrays::of(state), &Loading::partly())
 }
 
 /// Saves a model's parameters and buffers as safetensors. The file appears whole or not at all.
@@ -79,7 +80,7 @@ pub fn save(model: &dyn Module, file: impl AsRef<std::path::Path>) -> Result<()>
 /// # Errors
 /// A file that cannot be read or is damaged; names or shapes that do not fit. Nothing was changed then.
 pub fn load(model: &mut dyn Module, file: impl AsRef<std::path::Path>) -> Result<LoadReport> {
-    load_from(model, Source::file(&mut Safetensors::open(file)?), true)
+    load_from(model, &mut Safetensors::open(file)?, &Loading::default())
 }
 
 /// Loads what fits from a safetensors file, and reports the rest.
@@ -87,7 +88,7 @@ pub fn load(model: &mut dyn Module, file: impl AsRef<std::path::Path>) -> Result
 /// # Errors
 /// A file that cannot be read or is damaged. Nothing was changed then.
 pub fn load_partly(model: &mut dyn Module, file: impl AsRef<std::path::Path>) -> Result<LoadReport> {
-    load_from(model, Source::file(&mut Safetensors::open(file)?), false)
+    load_from(model, &mut Safetensors::open(file)?, &Loading::partly())
 }
 
 /// Converts all floating-point parameters and buffers; integers stay as they are. All or nothing.
@@ -116,61 +117,53 @@ pub fn to_dtype(model: &mut dyn Module, dtype: DType) -> Result<()> {
     Ok(())
 }
 
-/// Where arrays come from: what there is, and how to get it in an element type.
-struct Source<'a> {
-    entries: BTreeMap<String, Entry>,
-    read: Read<'a>,
+/// How exactly a source and a model must fit. The default: every path of the model is loaded, and nothing else is there.
+#[derive(Clone, Debug, Default)]
+pub struct Loading {
+    /// Whether whatever does not fit is reported only.
+    pub partly: bool,
+    /// Paths of the model that the source may lack; they keep their numbers.
+    pub may_lack: Vec<Pattern>,
 }
 
-type Read<'a> = Box<dyn FnMut(&str, DType) -> Result<Array> + 'a>;
-
-/// What a source says of an array.
-struct Entry {
-    /// The name of its element type, which need not be one of ours.
-    kind: String,
-    /// Whether it converts to floating-point types, and whether to integers.
-    converts: [bool; 2],
-    dims: Vec<usize>,
-}
-
-impl<'a> Source<'a> {
-    fn of(state: &'a StateDict) -> Source<'a> {
-        let entry = |a: &Array| Entry { kind: a.dtype().to_string(), converts: [a.dtype().is_float(), !a.dtype().is_float()], dims: a.dims().to_vec() };
-        let entries = state.iter().map(|(path, array)| (path.clone(), entry(array))).collect();
-        Source { entries, read: Box::new(|path, dtype| Ok(state[path].cast(dtype)?)) }
-    }
-
-    fn file(file: &'a mut Safetensors) -> Source<'a> {
-        let entries = file.entries().map(|(name, info)| {
-            let converts = info.dtype().map_or([false; 2], |d| [d.is_float(), !d.is_float()]);
-            (name.to_string(), Entry { kind: info.type_name(), converts, dims: info.dims().to_vec() })
-        });
-        Source { entries: entries.collect(), read: Box::new(|name, dtype| Ok(file.read(name)?.cast(dtype)?)) }
+impl Loading {
+    /// What fits is loaded, the rest reported.
+    pub fn partly() -> Loading {
+        Loading { partly: true, ..Loading::default() }
     }
 }
 
-fn load_from(model: &mut dyn Module, mut source: Source, strict: bool) -> Result<LoadReport> {
+/// Loads a model from any source, converted to the model's element types: the one function behind [`load`], [`load_state_dict`] and the readers of other formats. All or nothing.
+///
+/// # Errors
+/// Names or shapes that do not fit, unless they may; a pattern that matches no path of the model; numbers that cannot be read. Nothing was changed then.
+pub fn load_from(model: &mut dyn Module, source: &mut dyn Source, loading: &Loading) -> Result<LoadReport> {
     let own = state_dict(model)?;
+    for pattern in &loading.may_lack {
+        pattern.check_matches("allow_missing", "path of the model", own.keys())?;
+    }
     let mut report = LoadReport::default();
+    let contents = source.contents();
     for (path, value) in &own {
-        match source.entries.get(path) {
+        match contents.get(path) {
+            None if loading.may_lack.iter().any(|p| p.matches(path)) => report.kept.push(path.clone()),
             None => report.missing.push(Unmatched { name: path.clone(), nearest: None }),
-            Some(entry) if entry.dims != value.dims() || !entry.converts[!value.dtype().is_float() as usize] => {
-                let (got, expected) = ((entry.kind.clone(), entry.dims.clone()), (value.dtype(), value.dims().to_vec()));
+            Some(entry) if entry.dims() != value.dims() || !entry.converts_to(value.dtype()) => {
+                let (got, expected) = ((entry.type_name().to_string(), entry.dims().to_vec()), (value.dtype(), value.dims().to_vec()));
                 report.mismatched.push(Mismatch { path: path.clone(), got, expected });
             }
             Some(_) => report.loaded.push(path.clone()),
         }
     }
-    report.unexpected = source.entries.keys().filter(|name| !own.contains_key(*name)).map(|name| Unmatched { name: name.clone(), nearest: None }).collect();
+    report.unexpected = contents.keys().filter(|name| !own.contains_key(*name)).map(|name| Unmatched { name: name.clone(), nearest: None }).collect();
     name_nearest(&mut report);
-    if strict && !report.is_complete() {
+    if !loading.partly && !report.is_complete() {
         report.loaded.clear();
         return Err(Error::Load(Box::new(report)));
     }
     let mut arrays = StateDict::new();
     for path in &report.loaded {
-        arrays.insert(path.clone(), (source.read)(path, own[path].dtype())?);
+        arrays.insert(path.clone(), source.read(path, own[path].dtype())?);
     }
     assign(model, arrays, true);
     Ok(report)

@@ -3,7 +3,7 @@
 use chainrule_autograd::DType;
 use std::fmt;
 
-/// What loading found. In a strict load all lists but `loaded` are empty, or nothing was changed.
+/// What loading found. In a strict load `missing`, `unexpected` and `mismatched` are empty, or nothing was changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct LoadReport {
@@ -11,6 +11,10 @@ pub struct LoadReport {
     pub loaded: Vec<String>,
     /// Paths of the model that the file lacks.
     pub missing: Vec<Unmatched>,
+    /// Paths of the model that the file lacks, and was allowed to; they kept their numbers.
+    pub kept: Vec<String>,
+    /// Names in the file that were to be left out.
+    pub ignored: Vec<String>,
     /// Names in the file that the model lacks.
     pub unexpected: Vec<Unmatched>,
     /// Paths that both have, with other shapes, or with types that do not convert.
@@ -38,7 +42,7 @@ pub struct Mismatch {
 }
 
 impl LoadReport {
-    /// Whether every path of the model was loaded, and nothing else was there.
+    /// Whether every path of the model was loaded or allowed to be kept, and nothing else was there but what was to be ignored.
     pub fn is_complete(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.mismatched.is_empty()
     }
@@ -57,6 +61,11 @@ impl fmt::Display for LoadReport {
             self.unexpected.len(),
             self.mismatched.len()
         )?;
+        for (title, names) in [("kept", &self.kept), ("ignored", &self.ignored)] {
+            if !names.is_empty() {
+                write!(f, ", {} {title}", names.len())?;
+            }
+        }
         for (title, names) in [("missing", &self.missing), ("unexpected", &self.unexpected)] {
             for Unmatched { name, nearest } in names.iter().take(MOST_LINES) {
                 write!(f, "\n  {title}: {name}")?;

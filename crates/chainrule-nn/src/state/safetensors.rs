@@ -2,12 +2,15 @@
 //!
 //! Eight bytes hold the length of a JSON header, which says type, shape and place of every tensor; the numbers follow, little-endian.
 //! Reading trusts nothing: the header's length, its sizes, and that the tensors fill the file without gap or overlap are checked before any number is read.
+//! Numbers are read in pieces and not from a mapped file, because a mapped file that another program cuts short ends the process by a signal.
 
+use super::source::{Entry, Source, Stored, read_numbers};
 use super::{StateDict, write_file};
 use crate::{Error, Result};
-use ::safetensors::tensor::{Dtype, Metadata};
+use ::safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use chainrule_autograd::{Array, DType, Element};
 use chainrule_core::{bf16, f16};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -20,43 +23,15 @@ const LARGEST_HEADER: u64 = 32 << 20;
 pub struct Safetensors {
     path: PathBuf,
     file: File,
-    /// Where the numbers begin.
-    start: u64,
     entries: BTreeMap<String, Entry>,
+    places: BTreeMap<String, Place>,
     metadata: BTreeMap<String, String>,
 }
 
-/// What the header says of a tensor.
-#[derive(Clone, Debug)]
-pub struct Entry {
+/// Where a tensor's numbers stand in the file, and what they are.
+struct Place {
     kind: Dtype,
-    dims: Vec<usize>,
-    /// In bytes, from where the numbers begin.
     from: u64,
-    bytes: usize,
-}
-
-impl Entry {
-    /// The extents.
-    pub fn dims(&self) -> &[usize] {
-        &self.dims
-    }
-    /// The element type it is read as: smaller integers become i64, truth values u8. `None` for types that cannot be read.
-    pub fn dtype(&self) -> Option<DType> {
-        Some(match self.kind {
-            Dtype::F64 => DType::F64,
-            Dtype::F32 => DType::F32,
-            Dtype::F16 => DType::F16,
-            Dtype::BF16 => DType::BF16,
-            Dtype::I64 | Dtype::I32 | Dtype::I16 | Dtype::I8 | Dtype::U32 | Dtype::U16 => DType::I64,
-            Dtype::U8 | Dtype::BOOL => DType::U8,
-            _ => return None,
-        })
-    }
-    /// The element type's name in the file.
-    pub fn type_name(&self) -> String {
-        self.dtype().map_or_else(|| format!("{:?}", self.kind), |d| d.name().to_string())
-    }
 }
 
 impl Safetensors {
@@ -82,18 +57,22 @@ impl Safetensors {
         }
         let mut header = vec![0; length as usize];
         file.read_exact(&mut header).map_err(unreadable)?;
-        let header: Metadata = serde_json::from_slice(&header).map_err(|error| fail(format!("has a damaged header: {error}")))?;
-        let (start, promised) = (8 + length, header.data_len() as u64);
+        let header: Header = serde_json::from_slice(&header).map_err(|error| fail(format!("has a damaged header: {error}")))?;
+        let (start, promised) = (8 + length, header.0.data_len() as u64);
         if size - start != promised {
             return Err(fail(format!("is damaged: its header promises {promised} bytes of numbers, it has {}", size - start)));
         }
-        let mut entries = BTreeMap::new();
-        for (name, info) in header.tensors() {
-            let (from, to) = info.data_offsets;
-            entries.insert(name, Entry { kind: info.dtype, dims: info.shape.clone(), from: from as u64, bytes: to - from });
+        let (mut entries, mut places) = (BTreeMap::new(), BTreeMap::new());
+        for (name, info) in header.0.tensors() {
+            let entry = match stored(info.dtype) {
+                Some(stored) => Entry::new(stored, &info.shape),
+                None => Entry::unreadable(format!("{:?}", info.dtype), &info.shape),
+            };
+            places.insert(name.clone(), Place { kind: info.dtype, from: start + info.data_offsets.0 as u64 });
+            entries.insert(name, entry);
         }
-        let metadata = header.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
-        Ok(Safetensors { path: path.to_path_buf(), file, start, entries, metadata })
+        let metadata = header.0.metadata().iter().flatten().map(|(key, value)| (key.clone(), value.clone())).collect();
+        Ok(Safetensors { path: path.to_path_buf(), file, entries, places, metadata })
     }
 
     /// What the header says of each tensor, in the names' order.
@@ -105,22 +84,82 @@ impl Safetensors {
         &self.metadata
     }
 
-    /// Reads a tensor.
+    /// Reads a tensor in its own element type.
     ///
     /// # Errors
     /// A name that is not there; an element type that cannot be read; more than 8 dimensions; a file that changed or cannot be read.
     pub fn read(&mut self, name: &str) -> Result<Array> {
-        let Some(entry) = self.entries.get(name) else {
+        let own = self.entries.get(name).and_then(Entry::dtype);
+        // A name or type that is not there is told of below.
+        Source::read(self, name, own.unwrap_or(DType::F32))
+    }
+}
+
+impl Source for Safetensors {
+    fn contents(&self) -> &BTreeMap<String, Entry> {
+        &self.entries
+    }
+
+    fn read(&mut self, name: &str, dtype: DType) -> Result<Array> {
+        let (Some(place), Some(entry)) = (self.places.get(name), self.entries.get(name)) else {
             let near = crate::nearest::name(name, self.entries.keys().map(String::as_str)).map(|n| format!("; near it is \"{n}\""));
             return Err(Error::file(&self.path, format!("has no tensor \"{name}\"{}", near.unwrap_or_default())));
         };
-        if entry.dtype().is_none() {
-            return Err(Error::file(&self.path, format!("has \"{name}\" as {:?}, which cannot be read", entry.kind)));
+        let Some(stored) = stored(place.kind) else {
+            return Err(Error::file(&self.path, format!("has \"{name}\" as {:?}, which cannot be read", place.kind)));
+        };
+        let fail = |error: io::Error| Error::file(&self.path, format!("cannot be read at \"{name}\": {error}"));
+        self.file.seek(SeekFrom::Start(place.from)).map_err(fail)?;
+        read_numbers(&mut self.file, stored, entry.dims(), dtype, &fail)
+    }
+}
+
+fn stored(kind: Dtype) -> Option<Stored> {
+    Some(match kind {
+        Dtype::F64 => Stored::F64,
+        Dtype::F32 => Stored::F32,
+        Dtype::F16 => Stored::F16,
+        Dtype::BF16 => Stored::BF16,
+        Dtype::I64 => Stored::I64,
+        Dtype::I32 => Stored::I32,
+        Dtype::I16 => Stored::I16,
+        Dtype::I8 => Stored::I8,
+        Dtype::U32 => Stored::U32,
+        Dtype::U16 => Stored::U16,
+        Dtype::U8 => Stored::U8,
+        Dtype::BOOL => Stored::Bool,
+        _ => return None,
+    })
+}
+
+/// The JSON header. The crate `safetensors` checks sizes, gaps and overlaps, but lets a name stand twice.
+struct Header(Metadata);
+
+impl<'de> Deserialize<'de> for Header {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Header, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Header;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("tensors by name")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<Header, A::Error> {
+                let (mut texts, mut tensors) = (None, BTreeMap::<String, TensorInfo>::new());
+                while let Some(name) = map.next_key::<String>()? {
+                    let twice = match name.as_str() {
+                        "__metadata__" => texts.replace(map.next_value()?).is_some(),
+                        _ => tensors.insert(name.clone(), map.next_value()?).is_some(),
+                    };
+                    if twice {
+                        return Err(A::Error::custom(format!("the name {name:?} stands there twice")));
+                    }
+                }
+                let mut tensors: Vec<_> = tensors.into_iter().collect();
+                tensors.sort_by_key(|(_, info)| info.data_offsets);
+                Metadata::new(texts, tensors).map(Header).map_err(A::Error::custom)
+            }
         }
-        let mut bytes = vec![0; entry.bytes];
-        let read = self.file.seek(SeekFrom::Start(self.start + entry.from)).and_then(|_| self.file.read_exact(&mut bytes));
-        read.map_err(|error| Error::file(&self.path, format!("cannot be read at \"{name}\": {error}")))?;
-        decode(entry, &bytes)
+        deserializer.deserialize_map(Fields)
     }
 }
 
@@ -206,27 +245,5 @@ fn encode(array: &Array, out: &mut dyn Write) -> io::Result<()> {
         DType::I64 => all(array, out, i64::to_le_bytes),
         DType::U8 => all(array, out, u8::to_le_bytes),
         other => Err(io::Error::other(format!("the format has no name for {other}"))),
-    }
-}
-
-fn decode(entry: &Entry, bytes: &[u8]) -> Result<Array> {
-    fn all<T: Element, const N: usize>(entry: &Entry, bytes: &[u8], number: impl Fn([u8; N]) -> T) -> Result<Array> {
-        let numbers: Vec<T> = bytes.as_chunks::<N>().0.iter().map(|&b| number(b)).collect();
-        Ok(Array::from_slice(&numbers, &entry.dims)?)
-    }
-    match entry.kind {
-        Dtype::F64 => all(entry, bytes, f64::from_le_bytes),
-        Dtype::F32 => all(entry, bytes, f32::from_le_bytes),
-        Dtype::F16 => all(entry, bytes, f16::from_le_bytes),
-        Dtype::BF16 => all(entry, bytes, bf16::from_le_bytes),
-        Dtype::I64 => all(entry, bytes, i64::from_le_bytes),
-        Dtype::I32 => all(entry, bytes, |b| i32::from_le_bytes(b) as i64),
-        Dtype::I16 => all(entry, bytes, |b| i16::from_le_bytes(b) as i64),
-        Dtype::I8 => all(entry, bytes, |b| i8::from_le_bytes(b) as i64),
-        Dtype::U32 => all(entry, bytes, |b| u32::from_le_bytes(b) as i64),
-        Dtype::U16 => all(entry, bytes, |b| u16::from_le_bytes(b) as i64),
-        Dtype::U8 => all(entry, bytes, u8::from_le_bytes),
-        Dtype::BOOL => all(entry, bytes, |[b]| (b != 0) as u8),
-        kind => Err(chainrule_autograd::Error::value("read", format!("tensors of {kind:?} cannot be read")).into()),
     }
 }
