@@ -1,6 +1,7 @@
 //! [`Targets`]: which layers a method adapts, by PEFT's rules or by patterns of paths.
 
-use chainrule_nn::{Operation, Pattern, Result};
+use chainrule_nn::{Error, Operation, Pattern, Result};
+use regex_lite::Regex;
 
 /// Which layers are meant.
 ///
@@ -8,7 +9,9 @@ use chainrule_nn::{Operation, Pattern, Result};
 /// |---|---|---|
 /// | `["query", "value"]` | layers with one of these paths, or whose path ends so after a dot | a list |
 /// | `"*.{query,value}"` | layers whose whole path this [`Pattern`] matches | (saved as the list of what it matched) |
-/// | `"all-linear"` | all linear layers outside of what is saved whole | `"all-linear"` |
+/// | `"regex:.*\.(query\|value)"` | the same, for a regular expression | a string |
+/// | `"all-linear"` | all linear layers outside of what is saved whole | `"all-linear"` (saved as the list of them) |
+/// | `Targets::from(["query"]).in_layers([0, 1])` | of what a list means, what stands in these layers | with `layers_to_transform` |
 /// ```
 /// use chainrule_finetune::Targets;
 /// use chainrule_nn::Operation;
@@ -25,6 +28,15 @@ pub enum Targets {
     Paths(String),
     /// Every linear layer.
     AllLinear,
+    /// Whole paths; or their ends after a dot, in layers of these numbers.
+    InLayers {
+        /// Whole paths, or their ends after a dot.
+        names: Vec<String>,
+        /// The numbers (PEFT's `layers_to_transform`).
+        layers: Vec<usize>,
+        /// Regular expressions of the names before the number (PEFT's `layers_pattern`). Without any, the first part of a path that is a number counts, from the third on.
+        lists: Vec<String>,
+    },
 }
 
 impl From<&str> for Targets {
@@ -48,7 +60,51 @@ pub(crate) fn ends_with(path: &str, name: &str) -> bool {
     path.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
+/// Which of PEFT's patterns for single layers (`rank_pattern`, `alpha_pattern`) means the module at this path: a regular expression of the whole path, or of its end after a dot.
+///
+/// # Errors
+/// A regular expression that cannot be read.
+pub(crate) fn pattern_means(pattern: &str, path: &str) -> Result<bool> {
+    Ok(expression(pattern, &format!("^(?:.*\\.)?(?:{pattern})$"))?.is_match(path))
+}
+
+/// A regular expression made of a user's, who is told of what cannot be read.
+fn expression(from: &str, whole: &str) -> Result<Regex> {
+    let wrong = |error: regex_lite::Error| Error::Pattern { pattern: from.to_string(), reason: format!("is no regular expression that is understood: {error}") };
+    Regex::new(from).map_err(wrong)?;
+    Regex::new(whole).map_err(wrong)
+}
+
+/// The number of the layer in which a module stands, by PEFT's rule.
+fn layer_of(path: &str, lists: &[String]) -> Result<Option<usize>> {
+    if lists.is_empty() {
+        let parts: Vec<&str> = path.split('.').collect();
+        let inner = parts.get(2..parts.len().saturating_sub(1)).unwrap_or_default();
+        return Ok(inner.iter().find(|part| part.bytes().all(|c| c.is_ascii_digit())).and_then(|part| part.parse().ok()));
+    }
+    for list in lists {
+        if let Some(found) = expression(list, &format!("^(?:.*?\\.)??(?:{list})\\.(?P<chainrule_layer>[0-9]+)\\."))?.captures(path) {
+            return Ok(found.name("chainrule_layer").and_then(|number| number.as_str().parse().ok()));
+        }
+    }
+    Ok(None)
+}
+
 impl Targets {
+    /// Of what a list of names means, what stands in layers of these numbers. Whole paths are meant whatever their layer; patterns are left as they are.
+    /// ```
+    /// use chainrule_finetune::Targets;
+    /// let lower = Targets::from(["query", "value"]).in_layers([0, 1]);
+    /// assert!(lower.match_path("bert.encoder.layer.1.query", None)? && !lower.match_path("bert.encoder.layer.2.query", None)?);
+    /// # Ok::<(), chainrule_nn::Error>(())
+    /// ```
+    pub fn in_layers(self, layers: impl IntoIterator<Item = usize>) -> Targets {
+        match self {
+            Targets::Names(names) | Targets::InLayers { names, .. } => Targets::InLayers { names, layers: layers.into_iter().collect(), lists: Vec::new() },
+            other => other,
+        }
+    }
+
     /// Whether the module at this path is meant; `operation` is that of its slot, if it has one.
     ///
     /// # Errors
@@ -58,6 +114,10 @@ impl Targets {
             Targets::Names(names) => names.iter().any(|name| ends_with(path, name)),
             Targets::Paths(pattern) => Pattern::new(pattern)?.matches(path),
             Targets::AllLinear => operation == Some(Operation::Linear),
+            Targets::InLayers { names, layers, lists } => {
+                let whole = names.iter().any(|name| name == path);
+                whole || names.iter().any(|name| ends_with(path, name)) && layer_of(path, lists)?.is_some_and(|layer| layers.contains(&layer))
+            }
         })
     }
 
@@ -67,7 +127,7 @@ impl Targets {
     /// Such a name or pattern; a pattern that cannot be read.
     pub fn check(&self, op: &'static str, what: &'static str, meant: &[String], all: &[String]) -> Result<()> {
         match self {
-            Targets::Names(names) => match names.iter().find(|name| !meant.iter().any(|path| ends_with(path, name))) {
+            Targets::Names(names) | Targets::InLayers { names, .. } => match names.iter().find(|name| !meant.iter().any(|path| ends_with(path, name))) {
                 Some(name) => Err(Pattern::new(&format!("*{name}"))?.no_match(op, what, all)),
                 None => Ok(()),
             },
@@ -75,5 +135,36 @@ impl Targets {
             Targets::AllLinear if meant.is_empty() => Err(Pattern::new("all-linear")?.no_match(op, what, &[])),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layers_by_number() -> Result<()> {
+        let first = |path: &str| layer_of(path, &[]);
+        assert_eq!(first("bert.encoder.layer.3.attention.query")?, Some(3));
+        assert_eq!(first("model.layers.1.experts.7.up")?, Some(1));
+        assert_eq!(first("layers.1.query")?, None); // PEFT wants two parts before the number
+        assert_eq!(first("a.b.3")?, None);
+        let by = |path: &str, list: &str| layer_of(path, &[list.to_string()]);
+        assert_eq!(by("layers.1.query", "layers")?, Some(1));
+        assert_eq!(by("bert.encoder.layer.3.experts.2.query", "experts")?, Some(2));
+        assert_eq!(by("bert.encoder.layer.3.query", "lay")?, None);
+        assert_eq!(by("a.h.2.h.3.q", "h|g")?, Some(2));
+        assert!(by("a.b", "(").is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn patterns_of_single_layers() -> Result<()> {
+        let path = "bert.encoder.layer.0.attention.self.value";
+        for (pattern, meant) in [("value", true), ("alue", false), (r"0\..*value", true), (r"^bert\..*\.value", true), ("self", false), ("query|value", true)] {
+            assert_eq!(pattern_means(pattern, path)?, meant, "{pattern}");
+        }
+        assert!(pattern_means("a)(b", path).is_err());
+        Ok(())
     }
 }
