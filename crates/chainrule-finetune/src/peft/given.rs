@@ -1,0 +1,123 @@
+//! Methods as files give them: with entries that are carried along, and bounded by what the file holds.
+
+use super::Config;
+use super::names::Names;
+use crate::{Method, Result, Selection};
+use chainrule_autograd::{Error, Rng};
+use chainrule_nn::source::Entry;
+use chainrule_nn::{BoxedAdapter, BoxedPrompt, LoadReport, Mismatch, Operation, PromptSite, Site, Unmatched};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+/// A method, and entries of a configuration that are written as they were read or given.
+#[derive(Clone, Debug)]
+pub(super) struct Given {
+    pub method: Arc<dyn Method>,
+    pub config: Config,
+}
+
+impl Method for Given {
+    fn name(&self) -> &'static str {
+        self.method.name()
+    }
+    fn selection(&self) -> &Selection {
+        self.method.selection()
+    }
+    fn adapter(&self, path: &str, site: &Site, rng: &mut Rng) -> Result<Option<BoxedAdapter>, Error> {
+        self.method.adapter(path, site, rng)
+    }
+    fn trains(&self, path: &str, targeted: bool) -> bool {
+        self.method.trains(path, targeted)
+    }
+    fn prompt(&self, site: PromptSite, rng: &mut Rng) -> Result<Option<BoxedPrompt>, Error> {
+        self.method.prompt(site, rng)
+    }
+    fn to_peft(&self, layers: &[(String, Operation)], config: &mut Config) -> Result<()> {
+        self.method.to_peft(layers, config)?;
+        config.extend(&self.config);
+        Ok(())
+    }
+}
+
+/// The rank that a configuration gives the layer at a path.
+pub(super) type RankAt = Box<dyn Fn(&str) -> usize + Send + Sync>;
+
+/// A method that makes only what a file has the numbers for, so that a hostile configuration gets no memory.
+pub(super) struct Bounded<'a> {
+    pub method: &'a dyn Method,
+    /// What is meant in this model.
+    pub selection: Selection,
+    pub rank: Option<RankAt>,
+    pub contents: &'a BTreeMap<String, Entry>,
+    pub names: &'a Names,
+    /// Matrices that the file lacks or has in other shapes.
+    pub unfit: Mutex<LoadReport>,
+}
+
+impl std::fmt::Debug for Bounded<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.method.fmt(f)
+    }
+}
+
+impl Bounded<'_> {
+    /// Whether the file has the matrix A of this rank for this layer.
+    fn fits(&self, path: &str, site: &Site, rank: usize) -> bool {
+        let (inner, dims) = first_matrix(site, rank);
+        let name = format!("{}.{inner}", self.names.at(path));
+        let found = self.contents.get(&name);
+        if found.is_some_and(|entry| entry.dims() == dims) {
+            return true;
+        }
+        // A lock that somebody dropped in panic has a report all the same.
+        let mut unfit = self.unfit.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match found {
+            None => unfit.missing.push(Unmatched { nearest: chainrule_nn::nearest_name(&name, self.contents.keys().map(String::as_str)), name }),
+            Some(entry) => {
+                let (got, expected) = ((entry.type_name().to_string(), entry.dims().to_vec()), (site.weight.value.dtype(), dims));
+                unfit.mismatched.push(Mismatch { path: name, got, expected });
+            }
+        }
+        false
+    }
+}
+
+/// The name and extents of A.
+fn first_matrix(site: &Site, rank: usize) -> (&'static str, Vec<usize>) {
+    let dims = site.weight.value.dims();
+    let groups = match site.operation {
+        Operation::Embedding { .. } => return ("lora_embedding_A", vec![rank, dims.first().copied().unwrap_or(0)]),
+        Operation::Conv1d(window) => window.groups,
+        Operation::Conv2d(window) => window.groups,
+        Operation::Conv3d(window) => window.groups,
+        _ => 1,
+    };
+    let mut own = vec![rank];
+    own.extend(dims.get(1).map(|inputs| inputs.saturating_mul(groups)));
+    own.extend(dims.iter().skip(2));
+    ("lora_A.weight", own)
+}
+
+impl Method for Bounded<'_> {
+    fn name(&self) -> &'static str {
+        self.method.name()
+    }
+    fn selection(&self) -> &Selection {
+        &self.selection
+    }
+    fn adapter(&self, path: &str, site: &Site, rng: &mut Rng) -> Result<Option<BoxedAdapter>, Error> {
+        if self.rank.as_ref().is_some_and(|rank| !self.fits(path, site, rank(path))) {
+            return Ok(None);
+        }
+        self.method.adapter(path, site, rng)
+    }
+    fn trains(&self, path: &str, targeted: bool) -> bool {
+        // PEFT stores some of the base's own numbers too, such as resized embeddings.
+        let (module, leaf) = path.rsplit_once('.').unwrap_or(("", path));
+        let held = [self.names.at(path), format!("{}.base_layer.{leaf}", self.names.at(module))];
+        self.method.trains(path, targeted) || held.iter().any(|name| self.contents.contains_key(name))
+    }
+    fn prompt(&self, site: PromptSite, rng: &mut Rng) -> Result<Option<BoxedPrompt>, Error> {
+        self.method.prompt(site, rng)
+    }
+}
