@@ -3,8 +3,11 @@
 use crate::layered::Above;
 use crate::{Method, Result};
 use chainrule_autograd::{ParamId, Rng};
-use chainrule_nn::{AnyAdapter, AnyPrompt, BoxedAdapter, BoxedPrompt, Buffer, Module, Param, Path, PromptSite, Site, SiteMut, Visitor, VisitorMut, params_mut};
+use chainrule_nn::{
+    AnyAdapter, AnyPrompt, BoxedAdapter, BoxedPrompt, Buffer, Module, Operation, Param, Path, PromptSite, Site, SiteMut, Visitor, VisitorMut, params_mut,
+};
 use std::any::Any;
+use std::collections::HashMap;
 
 /// In the order of a walk, so that a walk can put all of them in their places with a finger on the next.
 #[derive(Clone, Default)]
@@ -28,7 +31,11 @@ impl Parts {
             return Err(error);
         }
         if let Some(targets) = &method.selection().targets {
-            targets.check(method.name(), "layer that it can adapt", &meant, &survey.layers)?;
+            let modules = survey.params.iter().map(|(path, _)| parent(path).to_string());
+            let mut all: Vec<String> = survey.layers.iter().cloned().chain(modules).collect();
+            all.sort();
+            all.dedup();
+            targets.check(method.name(), "layer that it can adapt", &meant, &all)?;
         }
         // Running statistics belong to the one whose parameters are trained.
         let trained: Vec<&str> = parts.params.iter().map(|(path, _)| parent(path)).collect();
@@ -36,9 +43,10 @@ impl Parts {
         for (_, buffer) in &mut parts.buffers {
             buffer.id = ParamId::fresh();
         }
-        if parts.slots.is_empty() && parts.params.is_empty() && parts.prompts.is_empty() {
-            let message = format!("{} finds nothing to adapt in this model", method.name());
-            return Err(crate::Error::adapter("add", message));
+        let beyond_saved = parts.params.iter().any(|(path, _)| !survey.is_saved(path));
+        if parts.slots.is_empty() && parts.prompts.is_empty() && !beyond_saved {
+            let but = if parts.params.is_empty() { "" } else { " but the modules that are saved whole" };
+            return Err(crate::Error::adapter("add", format!("{} finds nothing to adapt in this model{but}", method.name())));
         }
         Ok(parts)
     }
@@ -86,6 +94,8 @@ pub(crate) fn parent(path: &str) -> &str {
 #[derive(Default)]
 struct Survey {
     layers: Vec<String>,
+    /// The slot that a layer's parameter belongs to, which need not be its parent in the walk, and the layer's operation.
+    slots: HashMap<ParamId, (String, Operation)>,
     params: Vec<(String, Param)>,
     buffers: Vec<(String, Buffer)>,
     saved: Vec<String>,
@@ -98,8 +108,11 @@ impl Survey {
 }
 
 impl Visitor for Survey {
-    fn adapter(&mut self, path: &str, _: Site<'_>, _: Option<&dyn AnyAdapter>) {
+    fn adapter(&mut self, path: &str, site: Site<'_>, _: Option<&dyn AnyAdapter>) {
         self.layers.push(path.to_string());
+        for param in [Some(site.weight), site.bias].into_iter().flatten() {
+            self.slots.insert(param.id, (path.to_string(), site.operation));
+        }
     }
     fn param(&mut self, path: &str, param: &Param) {
         self.params.push((path.to_string(), param.clone()));
@@ -119,8 +132,8 @@ struct Make<'a> {
 }
 
 impl Make<'_> {
-    fn targeted(&mut self, path: &str, site: Option<&Site>) -> bool {
-        let (selection, operation) = (self.method.selection(), site.map(|site| site.operation));
+    fn targeted(&mut self, path: &str, operation: Option<Operation>) -> bool {
+        let selection = self.method.selection();
         let matches = |targets: &Option<crate::Targets>| targets.as_ref().map_or(Ok(false), |targets| targets.match_path(path, operation));
         match matches(&selection.targets).and_then(|meant| Ok(meant && !matches(&selection.exclude)?)) {
             Ok(meant) => meant && !self.survey.is_saved(path),
@@ -134,7 +147,7 @@ impl Make<'_> {
 
 impl Visitor for Make<'_> {
     fn adapter(&mut self, path: &str, site: Site<'_>, below: Option<&dyn AnyAdapter>) {
-        if self.error.is_some() || !self.targeted(path, Some(&site)) {
+        if self.error.is_some() || !self.targeted(path, Some(site.operation)) {
             return;
         }
         match self.method.adapter(path, &Site { below, ..site }, self.rng) {
@@ -150,11 +163,13 @@ impl Visitor for Make<'_> {
         if self.error.is_some() {
             return;
         }
-        let targeted = self.targeted(parent(path), None);
+        let slot = self.survey.slots.get(&param.id).cloned();
+        let (module, operation) = slot.map_or_else(|| (parent(path).to_string(), None), |(slot, operation)| (slot, Some(operation)));
+        let targeted = self.targeted(&module, operation);
         let saved = self.survey.is_saved(path);
         if saved || self.method.trains(path, targeted) {
             if targeted {
-                self.meant.push(parent(path).to_string());
+                self.meant.push(module);
             }
             let mut own = param.clone();
             own.id = ParamId::fresh();
@@ -163,12 +178,13 @@ impl Visitor for Make<'_> {
         }
     }
     fn prompt(&mut self, path: &str, site: PromptSite, _: Option<&dyn AnyPrompt>) {
+        if self.error.is_some() {
+            return;
+        }
         match self.method.prompt(site, self.rng) {
             Ok(Some(prompt)) => self.parts.prompts.push((path.to_string(), Some(prompt))),
             Ok(None) => {}
-            Err(error) => {
-                self.error.get_or_insert(error.into());
-            }
+            Err(error) => self.error = Some(error.into()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! [`Adapter`]: what changes a layer's result without touching its weight: LoRA and its kin.
 
-use crate::{Module, Param};
+use crate::{Module, Param, Path, Visitor, VisitorMut};
 use chainrule_autograd::{self as options, Activation, Array, Error, Result, Tensor};
 use std::any::Any;
 use std::fmt;
@@ -248,6 +248,28 @@ pub struct SiteMut<'a> {
 /// Whether the weight stands in the adapter.
 pub(crate) fn held(adapter: &Option<BoxedAdapter>) -> bool {
     adapter.as_ref().is_some_and(|adapter| adapter.holds_weight())
+}
+
+/// The slot of a weight inside a larger operation: its place in a walk is `path`, which is also that of the adapter's contents.
+pub(crate) fn visit_weight(path: &mut Path, visitor: &mut dyn Visitor, operation: Operation, weight: &Param, adapter: &Option<BoxedAdapter>) {
+    visitor.adapter(path.as_str(), Site::new(operation, weight, None), adapter.as_deref());
+    adapter.visit(path, visitor);
+}
+
+/// The same for writing.
+pub(crate) fn visit_weight_mut(path: &mut Path, visitor: &mut dyn VisitorMut, operation: Operation, weight: &mut Param, adapter: &mut Option<BoxedAdapter>) {
+    visitor.adapter(path.as_str(), SiteMut { operation, weight, bias: None, adapter });
+    adapter.visit_mut(path, visitor);
+}
+
+/// A weight where `x` stands, as the adapter in its slot makes it.
+pub(crate) fn adapted_weight(weight: &Param, adapter: &Option<BoxedAdapter>, x: &Tensor) -> Result<Tensor> {
+    let Some(adapter) = adapter else { return weight.on(x) };
+    let base = match adapter.held_weight()? {
+        Some(held) => x.parameter(weight.id, &held, false)?,
+        None => weight.on(x)?,
+    };
+    weight.at(adapter.merged(&base))
 }
 
 /// A layer with an adapter slot: the walks (the adapter's contents stand at the layer's path), and `forward` around the slot, after what the layer does to its input.

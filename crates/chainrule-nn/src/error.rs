@@ -36,7 +36,7 @@ pub enum Error {
         /// The pattern.
         pattern: String,
         /// What is wrong with it.
-        reason: &'static str,
+        reason: String,
     },
     /// Two parameters or buffers that a walk shows at one path.
     #[error("two parameters or buffers stand at the path \"{path}\"; give one another name with #[module(name = \"…\")]")]

@@ -1,61 +1,71 @@
 //! [`Pattern`]: which paths are meant.
 
 use crate::{Error, Result};
+use regex_lite::Regex;
 
 /// A pattern of paths: `*` stands for any run of characters, dots among them, `{query,value}` for either of its alternatives; anything else for itself.
+///
+/// After `regex:` stands a regular expression that must match the whole path (Python's `re.fullmatch`), without look-around and back-references.
 /// ```
 /// use chainrule_nn::Pattern;
 /// let pattern = Pattern::new("encoder.*.{query,value}.weight")?;
 /// assert!(pattern.matches("encoder.3.attention.value.weight"));
 /// assert!(!pattern.matches("encoder.3.attention.key.weight"));
+///
+/// let upper = Pattern::new(r"regex:encoder\.layer\.([6-9]|1\d)\..*")?;
+/// assert!(upper.matches("encoder.layer.11.bias") && !upper.matches("encoder.layer.1.bias"));
 /// # Ok::<(), chainrule_nn::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Pattern {
     text: String,
-    /// Without braces.
-    alternatives: Vec<String>,
+    kind: Kind,
 }
 
+#[derive(Clone, Debug)]
+enum Kind {
+    /// Without braces.
+    Globs(Vec<String>),
+    Regex(Regex),
+}
+
+/// What a pattern begins with that is a regular expression.
+const REGEX: &str = "regex:";
 const MOST_ALTERNATIVES: usize = 4096;
 
 impl Pattern {
     /// Reads a pattern.
     ///
     /// # Errors
-    /// Braces that do not pair, or that stand in one another.
+    /// Braces that do not pair, or that stand in one another; a regular expression that cannot be read.
     pub fn new(text: &str) -> Result<Pattern> {
         let error = |reason| Error::Pattern { pattern: text.to_string(), reason };
-        let mut alternatives = vec![String::new()];
-        let mut rest = text;
-        while let Some(open) = rest.find(['{', '}']) {
-            let (before, inside) = (&rest[..open], &rest[open + 1..]);
-            if rest.as_bytes()[open] == b'}' {
-                return Err(error("has a } without its {"));
-            }
-            let close = inside.find('}').ok_or_else(|| error("has a { without its }"))?;
-            let choices: Vec<&str> = inside[..close].split(',').map(str::trim).collect();
-            if inside[..close].contains('{') {
-                return Err(error("has braces within braces, which are not understood"));
-            }
-            if alternatives.len() * choices.len() > MOST_ALTERNATIVES {
-                return Err(error("stands for too many alternatives"));
-            }
-            alternatives = alternatives.iter().flat_map(|a| choices.iter().map(move |c| format!("{a}{before}{c}"))).collect();
-            rest = &inside[close + 1..];
-        }
-        alternatives.iter_mut().for_each(|a| a.push_str(rest));
-        Ok(Pattern { text: text.to_string(), alternatives })
+        let kind = match text.strip_prefix(REGEX) {
+            Some(expression) => Kind::Regex(whole(expression).map_err(error)?),
+            None => Kind::Globs(alternatives(text).map_err(|reason| error(reason.to_string()))?),
+        };
+        Ok(Pattern { text: text.to_string(), kind })
+    }
+
+    /// The pattern of this regular expression: `Pattern::regex(r)` is `Pattern::new("regex:r")`.
+    ///
+    /// # Errors
+    /// A regular expression that cannot be read.
+    pub fn regex(expression: &str) -> Result<Pattern> {
+        Pattern::new(&format!("{REGEX}{expression}"))
     }
 
     /// The pattern of all paths that begin like this, in which no character stands for others.
     pub fn prefix(text: &str) -> Pattern {
-        Pattern { text: format!("{text}*"), alternatives: vec![format!("{text}*")] }
+        Pattern { text: format!("{text}*"), kind: Kind::Globs(vec![format!("{text}*")]) }
     }
 
     /// Whether this path is meant.
     pub fn matches(&self, path: &str) -> bool {
-        self.alternatives.iter().any(|a| matches(a.as_bytes(), path.as_bytes()))
+        match &self.kind {
+            Kind::Globs(globs) => globs.iter().any(|glob| matches(glob.as_bytes(), path.as_bytes())),
+            Kind::Regex(regex) => regex.is_match(path),
+        }
     }
 
     /// As it was written.
@@ -72,12 +82,94 @@ impl Pattern {
         if names.iter().any(|name| self.matches(name)) { Ok(()) } else { Err(self.no_match(op, what, &names)) }
     }
 
-    /// The error that the pattern matches none of these paths, with the nearest of them.
+    /// The error that the pattern matches none of these paths, with the nearest of them. `what` says what they are of.
     pub fn no_match(&self, op: &'static str, what: &'static str, paths: &[String]) -> Error {
-        let within = Pattern::new(&format!("{}.*", self.text)).is_ok_and(|p| paths.iter().any(|path| p.matches(path)));
-        let near = if within { vec![format!("{}.*", self.text)] } else { crate::nearest::paths(&self.alternatives, paths) };
+        let further = match self.text.strip_prefix(REGEX) {
+            Some(expression) => format!("{REGEX}(?:{expression})\\..*"),
+            None => format!("{}.*", self.text),
+        };
+        let within = Pattern::new(&further).is_ok_and(|p| paths.iter().any(|path| p.matches(path)));
+        let near = if within { vec![further] } else { crate::nearest::paths(&self.globs(), paths) };
         Error::NoMatch { op, pattern: self.text.clone(), what, near }
     }
+
+    /// Globs that mean about the same.
+    fn globs(&self) -> Vec<String> {
+        match &self.kind {
+            Kind::Globs(globs) => globs.clone(),
+            Kind::Regex(_) => alternatives(&rough(self.text.strip_prefix(REGEX).unwrap_or_default())).unwrap_or_default(),
+        }
+    }
+}
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Pattern) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
+
+/// The globs that a pattern with braces stands for.
+fn alternatives(text: &str) -> Result<Vec<String>, &'static str> {
+    let mut alternatives = vec![String::new()];
+    let mut rest = text;
+    while let Some(open) = rest.find(['{', '}']) {
+        let (before, inside) = (&rest[..open], &rest[open + 1..]);
+        if rest.as_bytes()[open] == b'}' {
+            return Err("has a } without its {");
+        }
+        let close = inside.find('}').ok_or("has a { without its }")?;
+        let choices: Vec<&str> = inside[..close].split(',').map(str::trim).collect();
+        if inside[..close].contains('{') {
+            return Err("has braces within braces, which are not understood");
+        }
+        if alternatives.len() * choices.len() > MOST_ALTERNATIVES {
+            return Err("stands for too many alternatives");
+        }
+        alternatives = alternatives.iter().flat_map(|a| choices.iter().map(move |c| format!("{a}{before}{c}"))).collect();
+        rest = &inside[close + 1..];
+    }
+    alternatives.iter_mut().for_each(|a| a.push_str(rest));
+    Ok(alternatives)
+}
+
+/// The expression, held to whole paths. It is read alone first: `a)(b` must not come to make sense within the parentheses.
+fn whole(expression: &str) -> Result<Regex, String> {
+    let unreadable = |e: regex_lite::Error| format!("is no regular expression that is understood: {e}");
+    Regex::new(expression).map_err(unreadable)?;
+    Regex::new(&format!("^(?:{expression})$")).map_err(unreadable)
+}
+
+/// A glob near the expression, to look for near misses with: what repeats or chooses among characters becomes `*`, a group a choice.
+fn rough(expression: &str) -> String {
+    let mut glob = String::new();
+    let mut rest = expression.chars().peekable();
+    while let Some(c) = rest.next() {
+        match c {
+            '\\' => match rest.next() {
+                Some(escaped) if !escaped.is_alphanumeric() => glob.push(escaped),
+                _ => glob.push('*'),
+            },
+            '[' => {
+                rest.by_ref().find(|&c| c == ']');
+                glob.push('*');
+            }
+            '{' => drop(rest.by_ref().find(|&c| c == '}')),
+            '(' => {
+                if rest.next_if_eq(&'?').is_some() {
+                    rest.next();
+                }
+                glob.push('{');
+            }
+            '|' => glob.push(','),
+            ')' => glob.push('}'),
+            '.' => glob.push('*'),
+            '*' | '+' | '?' | '^' | '$' => {}
+            other => glob.push(other),
+        }
+    }
+    glob
 }
 
 /// Greedy with one step back: the last star takes one character more whenever what follows it does not fit.
@@ -119,12 +211,36 @@ mod tests {
 
     #[test]
     fn braces() {
-        let all = |text: &str| Pattern::new(text).unwrap().alternatives;
+        let all = |text: &str| alternatives(text).unwrap();
         assert_eq!(all("{a,b}.{x, y}"), ["a.x", "a.y", "b.x", "b.y"]);
         assert_eq!(all("a{,.b}"), ["a", "a.b"]);
         for wrong in ["a{b", "a}b", "{a,{b}}"] {
             assert!(Pattern::new(wrong).unwrap_err().to_string().contains(wrong));
         }
         assert!(Pattern::new(&"{a,b}".repeat(13)).is_err());
+    }
+
+    #[test]
+    fn regular_expressions_match_whole_paths() {
+        let matches = |expression: &str, path: &str| Pattern::regex(expression).unwrap().matches(path);
+        assert!(matches("a|ab", "ab") && matches(r"(?x) a \. b", "a.b"));
+        assert!(!matches("a|b", "ab") && !matches("b", "a.b") && !matches("a", "a\n"));
+        assert_eq!(Pattern::regex("a.*").unwrap(), Pattern::new("regex:a.*").unwrap());
+        for wrong in ["a)(b", "(a", "[z-a]", "a{2", "*", r"(?<!x)y"] {
+            let error = Pattern::regex(wrong).unwrap_err().to_string();
+            assert!(error.contains(wrong) && error.contains("regular expression"), "{error}");
+        }
+        // Such a machine would fill the memory.
+        assert!(Pattern::regex("((a{99}){99}){99}").is_err());
+    }
+
+    #[test]
+    fn near_misses_of_regular_expressions() {
+        let paths = ["encoder.layer.0.query.weight", "encoder.layer.0.value.weight", "head.weight"].map(str::to_string);
+        let near = |expression: &str| Pattern::regex(expression).unwrap().no_match("freeze", "parameter", &paths).to_string();
+        let expected = "freeze: the pattern \"regex:encoder\\.layer\\.\\d+\\.(?:qurey|valeu)\\.weight\" matches no parameter; near it are \"encoder.layer.0.query.weight\", \"encoder.layer.0.value.weight\"";
+        let got = near(r"encoder\.layer\.\d+\.(?:qurey|valeu)\.weight");
+        assert!(got.starts_with(expected), "{got}");
+        assert!(near("head").ends_with(r#"near it are "regex:(?:head)\..*""#));
     }
 }

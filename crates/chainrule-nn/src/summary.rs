@@ -97,22 +97,36 @@ impl fmt::Display for Summary {
             let [parameters, trainable] = numbers;
             table.push([path, row.kind.to_string(), output, parameters, trainable]);
         }
-        let width = |column: usize| table.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
-        let widths = [width(0), width(1), width(2), width(3), width(4)];
-        for (i, [path, kind, output, parameters, trainable]) in table.iter().enumerate() {
-            let [a, b, c, d, e] = widths;
-            writeln!(f, "{path:<a$}  {kind:<b$}  {output:<c$}  {parameters:>d$}  {trainable:>e$}")?;
-            if i == 0 {
-                writeln!(f, "{}", "-".repeat(widths.iter().sum::<usize>() + 8))?;
-            }
-        }
-        writeln!(f, "{}", "-".repeat(widths.iter().sum::<usize>() + 8))?;
+        self::table(f, &table, 3, false)?;
+        writeln!(f)?;
         write!(f, "{} parameters, {} trainable, {:.1} MiB", grouped(self.parameters), grouped(self.trainable), self.bytes as f64 / (1 << 20) as f64)
     }
 }
 
+/// Lines in columns, the first `left` of which stand left: a head, a rule, the others; a rule after them, or before the last one if that is their sum.
+pub(crate) fn table<const N: usize>(f: &mut fmt::Formatter<'_>, lines: &[[String; N]], left: usize, sum: bool) -> fmt::Result {
+    let widths: [usize; N] = std::array::from_fn(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0));
+    let rule = "-".repeat(widths.iter().sum::<usize>() + 2 * N.saturating_sub(1));
+    for (i, line) in lines.iter().enumerate() {
+        if sum && i + 1 == lines.len() {
+            writeln!(f, "{rule}")?;
+        }
+        for (column, (text, &width)) in line.iter().zip(&widths).enumerate() {
+            let gap = if column == 0 { "" } else { "  " };
+            if column < left { write!(f, "{gap}{text:<width$}")? } else { write!(f, "{gap}{text:>width$}")? }
+        }
+        if i == 0 {
+            write!(f, "\n{rule}")?;
+        }
+        if i + 1 < lines.len() {
+            writeln!(f)?;
+        }
+    }
+    if sum { Ok(()) } else { write!(f, "\n{rule}") }
+}
+
 /// `1234567` as `1,234,567`.
-fn grouped(number: usize) -> String {
+pub(crate) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
     groups.join(",")

@@ -77,7 +77,7 @@ pub enum Error {
         message: String,
     },
     /// A saved state that does not fit.
-    #[error("load_state: {0}")]
+    #[error("state: {0}")]
     State(String),
     /// A model that an average cannot follow.
     #[error("average: \"{path}\" {message}")]

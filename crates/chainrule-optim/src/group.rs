@@ -3,7 +3,7 @@
 use crate::rule::check_not_negative;
 use crate::{Error, Result, Rule, Schedule};
 use chainrule_autograd::ParamId;
-use chainrule_nn::{Module, Pattern, params, unfreeze};
+use chainrule_nn::{Module, Pattern, params};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -123,24 +123,15 @@ impl<R: Rule> Groups<R> {
     }
 
     /// An error for the first pattern that cannot be read or selects none of the model's parameters.
-    pub(crate) fn check(&self, model: &mut dyn Module, others: &[Result<Pattern, chainrule_nn::Error>]) -> Result<()> {
+    pub(crate) fn check(&self, model: &dyn Module, others: &[Result<Pattern, chainrule_nn::Error>]) -> Result<()> {
         for pattern in self.declared.iter().map(|(pattern, _)| pattern).chain(others) {
             let pattern = pattern.as_ref().map_err(Clone::clone)?;
-            let mut found = false;
-            params(model, |path, _| found |= pattern.matches(path));
-            if !found {
-                return Err(no_match(model, pattern));
+            let mut paths = Vec::new();
+            params(model, |path, _| paths.push(path.to_string()));
+            if !paths.iter().any(|path| pattern.matches(path)) {
+                return Err(pattern.no_match("step", "parameter", &paths).into());
             }
         }
         Ok(())
-    }
-}
-
-/// The error with the nearest paths. `unfreeze` finds them; a pattern that matches nothing unfreezes nothing.
-fn no_match(model: &mut dyn Module, pattern: &Pattern) -> Error {
-    match unfreeze(model, pattern.as_str()) {
-        Err(chainrule_nn::Error::NoMatch { pattern, what, near, .. }) => chainrule_nn::Error::NoMatch { op: "step", pattern, what, near }.into(),
-        Err(other) => other.into(),
-        Ok(_) => chainrule_nn::Error::NoMatch { op: "step", pattern: pattern.as_str().to_string(), what: "parameter", near: Vec::new() }.into(),
     }
 }

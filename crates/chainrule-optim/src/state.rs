@@ -70,9 +70,7 @@ impl<R: Rule> Optimizer<R> {
     /// # Errors
     /// The state of another rule; a parameter that the model lacks; a trainable parameter that the state lacks, once steps have been taken; arrays of other names, shapes or element types. Nothing has changed then.
     pub fn load_state(&mut self, model: &dyn Module, state: &State) -> Result<()> {
-        if state.rule != R::NAME {
-            return Err(Error::State(format!("got a state of the rule \"{}\", expected \"{}\"", state.rule, R::NAME)));
-        }
+        expect_rule::<R>(state)?;
         let mut trainable = Vec::new();
         let mut known = BTreeSet::new();
         params(model, |path, param| {
@@ -98,6 +96,61 @@ impl<R: Rule> Optimizer<R> {
         (self.slots, self.steps, self.set_rate, self.factor) = (slots, state.steps, state.learning_rate, state.factor);
         Ok(())
     }
+
+    /// Gives back what a state holds of trainable parameters of which the optimizer keeps nothing: those that were frozen for a while and are trained again. Returns how many there are.
+    ///
+    /// A parameter's moments, and the count of its own steps, go on as if the steps between had not been. The optimizer's count of steps, and so its schedule, stay as they are.
+    /// ```
+    /// use chainrule_autograd::{Array, DType, Gradients};
+    /// use chainrule_nn::{Param, freeze, unfreeze};
+    /// use chainrule_optim::Adam;
+    /// let mut model = [Param::new(Array::ones(&[2], DType::F32)?), Param::new(Array::ones(&[2], DType::F32)?)];
+    /// let mut gradients = Gradients::default();
+    /// for param in &model {
+    ///     gradients.insert(param.id, Array::ones(&[2], DType::F32)?);
+    /// }
+    /// let mut adam = Adam::new(1e-3);
+    /// adam.step(&mut model, &gradients)?;
+    ///
+    /// let before = adam.state(&model);
+    /// freeze(&mut model, "0")?;
+    /// adam.step(&mut model, &gradients)?; // what was kept of the first is dropped
+    /// assert_eq!(adam.state(&model).parameters.len(), 1);
+    /// unfreeze(&mut model, "0")?;
+    /// assert_eq!(adam.rejoin(&model, &before)?, 1);
+    /// assert_eq!(adam.state(&model).parameters["0"].step, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The state of another rule; arrays of other names, shapes or element types. Nothing has changed then.
+    pub fn rejoin(&mut self, model: &dyn Module, state: &State) -> Result<usize> {
+        expect_rule::<R>(state)?;
+        let mut joining = Vec::new();
+        params(model, |path, param| {
+            if param.trainable && !self.slots.contains_key(&param.id) && state.parameters.contains_key(path) {
+                joining.push((path.to_string(), param.clone()));
+            }
+        });
+        let classes: Vec<usize> = joining.iter().map(|(path, param)| self.groups.class(param.id, path)).collect();
+        let groups = self.groups.resolve(&self.base_now());
+        let mut slots = HashMap::new();
+        for ((path, param), class) in joining.iter().zip(classes) {
+            if let Some(saved) = state.parameters.get(path) {
+                slots.insert(param.id, restore(path, &groups[class].rule, &param.value, saved)?);
+            }
+        }
+        let joined = slots.len();
+        self.slots.extend(slots);
+        Ok(joined)
+    }
+}
+
+fn expect_rule<R: Rule>(state: &State) -> Result<()> {
+    if state.rule == R::NAME {
+        return Ok(());
+    }
+    Err(Error::State(format!("got a state of the rule \"{}\", expected \"{}\"", state.rule, R::NAME)))
 }
 
 fn restore<R: Rule>(path: &str, rule: &R, value: &Array, saved: &ParameterState) -> Result<Slots> {

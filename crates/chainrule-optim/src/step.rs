@@ -71,7 +71,7 @@ impl<R: Rule> Optimizer<R> {
         Ok(StepReport { steps: self.steps, learning_rate, norm, clipped, skipped: None })
     }
 
-    fn check_patterns(&mut self, model: &mut dyn Module) -> Result<()> {
+    fn check_patterns(&mut self, model: &dyn Module) -> Result<()> {
         if !self.patterns_checked {
             self.groups.check(model, &self.missing_as_zero)?;
             self.patterns_checked = true;

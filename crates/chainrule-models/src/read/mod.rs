@@ -2,7 +2,9 @@
 
 mod checkpoint;
 mod format;
+mod numpy;
 mod pickle;
+mod shards;
 mod stars;
 mod strided;
 mod torch;

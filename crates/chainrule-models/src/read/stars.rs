@@ -10,7 +10,7 @@ pub(super) struct Stars {
 
 impl Stars {
     pub(super) fn new(from: &str, to: &str) -> Result<Stars> {
-        let refuse = |reason| Error::Pattern { pattern: format!("{from} -> {to}"), reason };
+        let refuse = |reason: &str| Error::Pattern { pattern: format!("{from} -> {to}"), reason: reason.to_string() };
         if from.contains(['{', '}']) || to.contains(['{', '}']) {
             return Err(refuse("renames with braces, of which it is not clear which alternative becomes which; use one rename for each"));
         }

@@ -47,7 +47,10 @@ impl Torch {
 
     fn of(path: &Path, file: File, read: Found) -> Result<Torch> {
         let size = file.metadata().map_err(|error| Error::file(path, unreadable(error)))?.len();
-        let bytes = |view: &View| view.dims.iter().try_fold(view.stored.size() as u64, |n, &extent| n.checked_mul(extent as u64));
+        let bytes = |view: &View| match view.dims.contains(&0) {
+            true => Some(0),
+            false => view.dims.iter().try_fold(view.stored.size() as u64, |n, &extent| n.checked_mul(extent as u64)),
+        };
         let shown = read.views.values().try_fold(0u64, |sum, view| bytes(view).and_then(|n| sum.checked_add(n)));
         let most = size.saturating_mul(8).max(MOST_SHOWN);
         if shown.is_none_or(|shown| shown > most) {
@@ -109,8 +112,7 @@ fn read_zip(file: &mut File, zip: &Zip) -> Result<Found, Reason> {
         check_size(storage, Some(entry.size()))?;
         entry.start_of_stored()
     };
-    let starts = machine.storages.iter().map(start).collect::<Result<_, Reason>>()?;
-    Ok(Found { views, starts })
+    Ok(Found { views, starts: starts(&machine.storages, start)? })
 }
 
 fn read_old(file: &mut File) -> Result<Found, Reason> {
@@ -133,16 +135,16 @@ fn read_old(file: &mut File) -> Result<Found, Reason> {
     let views = views(&machine, root)?;
     let keys = machine.run()?;
     let Value::List(keys) = keys else { return Err("has no list of its storages".into()) };
-    let (mut at, mut starts) = (machine.bytes.taken() as u64, HashMap::new());
+    let (mut at, mut found) = (machine.bytes.taken() as u64, HashMap::new());
     for &key in machine.items(keys) {
         let Value::Text(key) = key else { return Err("has a storage without a key".into()) };
         let key = machine.bytes.of(key);
-        let storage = machine.storage_by(key).ok_or_else(|| format!("has a storage \"{}\" that no tensor looks at", shown(key)))?;
+        let storage = machine.storage_by(key).filter(|storage| storage.part_of.is_none()).ok_or_else(|| format!("has a storage \"{}\" that no tensor looks at", shown(key)))?;
         let mut count = [0; 8];
         let mut from: &File = file;
         from.seek(SeekFrom::Start(at)).and_then(|_| from.read_exact(&mut count)).map_err(unreadable)?;
         check_size(storage, u64::from_le_bytes(count).checked_mul(storage.element_size()))?;
-        if starts.insert(key, at + 8).is_some() {
+        if found.insert(key, at + 8).is_some() {
             return Err(format!("has the storage \"{}\" twice", shown(key)));
         }
         let end = storage.size().and_then(|bytes| (at + 8).checked_add(bytes));
@@ -151,9 +153,21 @@ fn read_old(file: &mut File) -> Result<Found, Reason> {
     if at != size {
         return Err(format!("is damaged: {} bytes follow its last storage", size - at));
     }
-    let start = |storage: &Storage| starts.get(storage.key.as_str()).copied().ok_or_else(|| format!("lacks its storage \"{}\"", shown(&storage.key)));
-    let starts = machine.storages.iter().map(start).collect::<Result<_, Reason>>()?;
-    Ok(Found { views, starts })
+    let start = |storage: &Storage| found.get(storage.key.as_str()).copied().ok_or_else(|| format!("lacks its storage \"{}\"", shown(&storage.key)));
+    Ok(Found { views, starts: starts(&machine.storages, start)? })
+}
+
+/// Where each storage begins, given where those begin that are no parts of others.
+fn starts(storages: &[Storage], start: impl Fn(&Storage) -> Result<u64, Reason>) -> Result<Vec<u64>, Reason> {
+    let mut starts: Vec<u64> = Vec::new();
+    for storage in storages {
+        starts.push(match storage.part_of {
+            None => start(storage)?,
+            // A part comes after its whole, and lies inside it.
+            Some((whole, offset)) => starts.get(whole as usize).ok_or("has a part of a storage before the storage")? + offset * storage.element_size(),
+        });
+    }
+    Ok(starts)
 }
 
 fn check_size(storage: &Storage, got: Option<u64>) -> Result<(), Reason> {
@@ -166,7 +180,12 @@ fn check_size(storage: &Storage, got: Option<u64>) -> Result<(), Reason> {
 
 fn is_little_endian(machine: &Machine, facts: Value) -> bool {
     let Value::Dict(facts) = facts else { return false };
-    machine.items(facts).as_chunks::<2>().0.iter().any(|&[key, value]| matches!(key, Value::Text(key) if machine.bytes.of(key) == "little_endian") && value == Value::Bool(true))
+    machine
+        .items(facts)
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .any(|&[key, value]| matches!(key, Value::Text(key) if machine.bytes.of(key) == "little_endian") && value == Value::Bool(true))
 }
 
 fn unreadable(error: io::Error) -> Reason {

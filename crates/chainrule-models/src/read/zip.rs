@@ -26,7 +26,7 @@ pub(super) struct Zip(BTreeMap<String, Packed>);
 pub(super) struct Packed {
     name: String,
     deflated: bool,
-    pub(super) checksum: u32,
+    checksum: u32,
     /// Where its header begins, and its contents.
     header: u64,
     start: u64,
@@ -41,6 +41,10 @@ impl Packed {
     }
     pub(super) fn is_deflated(&self) -> bool {
         self.deflated
+    }
+    /// The CRC-32 of its contents. PyTorch can be told to write none, so that its archives are not held to it.
+    pub(super) fn checksum(&self) -> u32 {
+        self.checksum
     }
     /// Its bytes as they stand in the file.
     pub(super) fn packed<'a>(&self, file: &'a mut File) -> Result<Take<&'a mut File>, Reason> {
@@ -131,7 +135,9 @@ fn directory(file: &mut File, size: u64) -> Result<((u64, u64), u64), Reason> {
     }
     let inside = from.checked_add(bytes).is_some_and(|end| end <= limit);
     if !inside || bytes > LARGEST_DIRECTORY || count > bytes / 46 {
-        return Err(format!("is damaged: its directory of {count} entries in {bytes} bytes at byte {from} does not fit, expected at most {LARGEST_DIRECTORY} bytes before byte {limit}"));
+        return Err(format!(
+            "is damaged: its directory of {count} entries in {bytes} bytes at byte {from} does not fit, expected at most {LARGEST_DIRECTORY} bytes before byte {limit}"
+        ));
     }
     Ok(((from, bytes), count))
 }

@@ -37,7 +37,7 @@ fn mobilenet_of_the_old_format() {
         ("features.18.0.weight", DType::F32, &[1280, 320, 1, 1], [-9.814512792e+01, 1.933688381e+01]),
         ("classifier.1.bias", DType::F32, &[1000], [-1.018483163e-04, -5.992900560e-01]),
         ("features.3.conv.1.1.running_var", DType::F32, &[144], [3.725571494e-01, 4.775061156e-03]),
-        ("features.0.1.num_batches_tracked", DType::I64, &[], [1_431_430.0, 1_204_507.772_467_671_2]),
+        ("features.0.1.num_batches_tracked", DType::I64, &[], [1_431_430.0, 1_204_506.811_783_567_3]),
     ];
     check("mobilenet_v2/mobilenet_v2-b0353104.pth", 314, 3_539_036, expected);
 }
@@ -58,4 +58,14 @@ fn voice_detector() {
         ("stft_conv.weight", DType::F32, &[258, 1, 256], [6.399999985e+01, 6.874291647e+01]),
     ];
     check("vad/silero_vad_16k.safetensors", 15, 309_633, expected);
+}
+
+#[test]
+fn spelling_model_of_numpy() {
+    let expected: &[(&str, DType, &[usize], [f64; 2])] = &[
+        ("enc_emb", DType::F32, &[29, 256], [1.562016682e+02, 4.360673512e+01]),
+        ("enc_w_hh", DType::F32, &[768, 256], [3.951163876e+02, -3.041484745e+01]),
+        ("fc_b", DType::F32, &[74], [-9.764984988e-01, 2.625854999e-01]),
+    ];
+    check("g2p/g2p_gru.npz", 12, 834_890, expected);
 }

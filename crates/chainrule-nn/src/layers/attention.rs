@@ -2,7 +2,7 @@
 
 use super::cache::KeyValueCache;
 use super::{Linear, RotaryPositions};
-use crate::adapter::{BoxedAdapter, Operation, Site, SiteMut};
+use crate::adapter::{BoxedAdapter, Operation, Site, SiteMut, held, visit_weight, visit_weight_mut};
 use crate::init::Init;
 use crate::{Adapter, Kind, Layer, Module, Param, Path, Visitor, VisitorMut, observed};
 use chainrule_autograd::{Array, Attention, DType, Error, Result, Rng, Tensor};
@@ -92,7 +92,7 @@ pub struct JointProjection {
 }
 
 /// A matrix each.
-#[derive(Module, Clone)]
+#[derive(Clone)]
 pub struct SeparateProjections {
     /// `[D, D]`
     pub q_proj_weight: Param,
@@ -102,6 +102,8 @@ pub struct SeparateProjections {
     pub v_proj_weight: Param,
     /// `[3 D]`
     pub in_proj_bias: Option<Param>,
+    /// What changes the products of queries, keys and values, before the bias is added; their contents stand at `q_proj`, `k_proj` and `v_proj`.
+    pub adapters: [Option<BoxedAdapter>; 3],
 }
 
 impl MultiheadAttention {
@@ -126,6 +128,7 @@ impl MultiheadAttention {
             k_proj_weight: weight(key_width)?,
             v_proj_weight: weight(value_width)?,
             in_proj_bias: Some(Param::new(Array::zeros(&[features.saturating_mul(3)], DType::F32)?)),
+            adapters: [None, None, None],
         };
         MultiheadAttention::around(InProjection::Separate(separate), features, heads, rng)
     }
@@ -259,7 +262,7 @@ impl JointProjection {
 impl Module for JointProjection {
     fn visit(&self, path: &mut Path, visitor: &mut dyn Visitor) {
         visitor.module(path.as_str(), Kind::of(self));
-        if !crate::adapter::held(&self.adapter) {
+        if !held(&self.adapter) {
             path.within("in_proj_weight", |path| self.weight.visit(path, visitor));
         }
         path.within("in_proj_bias", |path| self.bias.visit(path, visitor));
@@ -269,7 +272,7 @@ impl Module for JointProjection {
         });
     }
     fn visit_mut(&mut self, path: &mut Path, visitor: &mut dyn VisitorMut) {
-        if !crate::adapter::held(&self.adapter) {
+        if !held(&self.adapter) {
             path.within("in_proj_weight", |path| self.weight.visit_mut(path, visitor));
         }
         path.within("in_proj_bias", |path| self.bias.visit_mut(path, visitor));
@@ -281,14 +284,47 @@ impl Module for JointProjection {
     }
 }
 
+/// The names of the three.
+const PROJECTIONS: [&str; 3] = ["q_proj", "k_proj", "v_proj"];
+
 impl SeparateProjections {
+    fn weights(&self) -> [&Param; 3] {
+        [&self.q_proj_weight, &self.k_proj_weight, &self.v_proj_weight]
+    }
+
     fn project(&self, inputs: [&Tensor; 3]) -> Result<[Tensor; 3]> {
-        let weights = [&self.q_proj_weight, &self.k_proj_weight, &self.v_proj_weight];
         let part = |part: usize| {
-            let (x, weight) = (inputs[part], weights[part]);
+            let (x, weight) = (inputs[part], self.weights()[part]);
             let bias = self.in_proj_bias.as_ref().map(|bias| parts(bias, x, &(part..part + 1))).transpose()?;
-            weight.at(x.linear(&weight.on(x)?, bias.as_ref()))
+            weight.at(match (&self.adapters[part], &bias) {
+                (None, _) => x.linear(&weight.on(x)?, bias.as_ref()),
+                (Some(adapter), None) => adapter.adapt(x, &Site::new(Operation::Linear, weight, None)),
+                (Some(adapter), Some(bias)) => adapter.adapt(x, &Site::new(Operation::Linear, weight, None))?.add(bias),
+            })
         };
         Ok([part(0)?, part(1)?, part(2)?])
+    }
+}
+
+impl Module for SeparateProjections {
+    fn visit(&self, path: &mut Path, visitor: &mut dyn Visitor) {
+        visitor.module(path.as_str(), Kind::of(self));
+        for ((name, weight), adapter) in PROJECTIONS.iter().zip(self.weights()).zip(&self.adapters) {
+            if !held(adapter) {
+                path.within(format_args!("{name}_weight"), |path| weight.visit(path, visitor));
+            }
+            path.within(name, |path| visit_weight(path, visitor, Operation::Linear, weight, adapter));
+        }
+        path.within("in_proj_bias", |path| self.in_proj_bias.visit(path, visitor));
+    }
+    fn visit_mut(&mut self, path: &mut Path, visitor: &mut dyn VisitorMut) {
+        let weights = [&mut self.q_proj_weight, &mut self.k_proj_weight, &mut self.v_proj_weight];
+        for ((name, weight), adapter) in PROJECTIONS.iter().zip(weights).zip(&mut self.adapters) {
+            if !held(adapter) {
+                path.within(format_args!("{name}_weight"), |path| weight.visit_mut(path, visitor));
+            }
+            path.within(name, |path| visit_weight_mut(path, visitor, Operation::Linear, weight, adapter));
+        }
+        path.within("in_proj_bias", |path| self.in_proj_bias.visit_mut(path, visitor));
     }
 }

@@ -125,16 +125,12 @@ macro_rules! recurrent {
             fn visit(&self, path: &mut Path, visitor: &mut dyn Visitor) {
                 visitor.module(path.as_str(), Kind::of(self));
                 for (i, cell) in self.cells.iter().enumerate() {
-                    for (name, param) in cell.params() {
-                        path.within(key(name, i, self.bidirectional), |path| param.into_iter().for_each(|param| param.visit(path, visitor)));
-                    }
+                    cell.visit_named(&suffix(i, self.bidirectional), path, visitor);
                 }
             }
             fn visit_mut(&mut self, path: &mut Path, visitor: &mut dyn VisitorMut) {
                 for (i, cell) in self.cells.iter_mut().enumerate() {
-                    for (name, param) in cell.params_mut() {
-                        path.within(key(name, i, self.bidirectional), |path| param.into_iter().for_each(|param| param.visit_mut(path, visitor)));
-                    }
+                    cell.visit_named_mut(&suffix(i, self.bidirectional), path, visitor);
                 }
             }
         }
@@ -147,12 +143,12 @@ macro_rules! recurrent {
     };
 }
 
-/// PyTorch's name of a parameter of the i-th cell.
-fn key(name: &str, i: usize, bidirectional: bool) -> String {
+/// What PyTorch's names of the i-th cell's parameters end with.
+fn suffix(i: usize, bidirectional: bool) -> String {
     match (bidirectional, i % 2) {
-        (false, _) => format!("{name}_l{i}"),
-        (true, 0) => format!("{name}_l{}", i / 2),
-        (true, _) => format!("{name}_l{}_reverse", i / 2),
+        (false, _) => format!("_l{i}"),
+        (true, 0) => format!("_l{}", i / 2),
+        (true, _) => format!("_l{}_reverse", i / 2),
     }
 }
 

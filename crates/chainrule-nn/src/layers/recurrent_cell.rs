@@ -1,14 +1,15 @@
 //! Recurrent cells: the parameters of one layer in one direction, which run one step at a time or a whole sequence (PyTorch's `RNNCell`, `LSTMCell`, `GRUCell`).
 
+use crate::adapter::{BoxedAdapter, Operation, adapted_weight, held, visit_weight, visit_weight_mut};
 use crate::init::Init;
-use crate::{Module, Param};
+use crate::{Kind, Module, Param, Path, Visitor, VisitorMut};
 use chainrule_autograd::{DType, Error, Recurrence, RecurrentWeights, Result, Rng, Tensor};
 
 /// A cell: its documentation, name, blocks of rows of its weights, states, further settings, and the tensor's method for all its steps.
 macro_rules! cell {
     ($(#[$doc:meta])* $cell:ident $torch:literal, gates: $gates:literal, states: $states:literal, { $($(#[$about:meta])* $setting:ident: $type:ty = $default:expr)? }, $run:expr) => {
         $(#[$doc])*
-        #[derive(Module, Clone)]
+        #[derive(Clone)]
         pub struct $cell {
             #[doc = concat!("`[", $gates, " H, D]`")]
             pub weight_ih: Param,
@@ -18,6 +19,10 @@ macro_rules! cell {
             pub bias_ih: Option<Param>,
             #[doc = concat!("`[", $gates, " H]`")]
             pub bias_hh: Option<Param>,
+            /// What changes `weight_ih`, once for all steps; its contents stand at that parameter's path.
+            pub adapter_ih: Option<BoxedAdapter>,
+            /// The same for `weight_hh`.
+            pub adapter_hh: Option<BoxedAdapter>,
             $($(#[$about])* pub $setting: $type,)?
         }
 
@@ -38,6 +43,8 @@ macro_rules! cell {
                     weight_hh: param(&[rows, hidden])?,
                     bias_ih: Some(param(&[rows])?),
                     bias_hh: Some(param(&[rows])?),
+                    adapter_ih: None,
+                    adapter_hh: None,
                     $($setting: $default,)?
                 })
             }
@@ -63,7 +70,7 @@ macro_rules! cell {
             /// # Errors
             /// Shapes that do not fit; lengths beyond T.
             pub fn sequence(&self, x: &Tensor, state: Option<&[Tensor; $states]>, recurrence: Recurrence) -> Result<(Tensor, [Tensor; $states])> {
-                let (weight_ih, weight_hh) = (self.weight_ih.on(x)?, self.weight_hh.on(x)?);
+                let (weight_ih, weight_hh) = (adapted_weight(&self.weight_ih, &self.adapter_ih, x)?, adapted_weight(&self.weight_hh, &self.adapter_hh, x)?);
                 let bias = |bias: &Option<Param>| bias.as_ref().map(|bias| bias.on(x)).transpose();
                 let (bias_ih, bias_hh) = (bias(&self.bias_ih)?, bias(&self.bias_hh)?);
                 let weights = RecurrentWeights { weight_ih: &weight_ih, weight_hh: &weight_hh, bias_ih: bias_ih.as_ref(), bias_hh: bias_hh.as_ref() };
@@ -71,15 +78,44 @@ macro_rules! cell {
                 self.weight_ih.at(run(self, x, state.map(|state| state.each_ref()), &weights, recurrence))
             }
 
-            /// Its parameters under PyTorch's names.
-            pub(super) fn params(&self) -> [(&'static str, Option<&Param>); 4] {
-                let biases = [("bias_ih", self.bias_ih.as_ref()), ("bias_hh", self.bias_hh.as_ref())];
-                [("weight_ih", Some(&self.weight_ih)), ("weight_hh", Some(&self.weight_hh)), biases[0], biases[1]]
+            /// Its contents under PyTorch's names, each followed by `suffix`.
+            pub(super) fn visit_named(&self, suffix: &str, path: &mut Path, visitor: &mut dyn Visitor) {
+                for (name, weight, adapter) in [("weight_ih", &self.weight_ih, &self.adapter_ih), ("weight_hh", &self.weight_hh, &self.adapter_hh)] {
+                    path.within(format_args!("{name}{suffix}"), |path| {
+                        if !held(adapter) {
+                            weight.visit(path, visitor);
+                        }
+                        visit_weight(path, visitor, Operation::Weight, weight, adapter);
+                    });
+                }
+                for (name, bias) in [("bias_ih", &self.bias_ih), ("bias_hh", &self.bias_hh)] {
+                    path.within(format_args!("{name}{suffix}"), |path| bias.visit(path, visitor));
+                }
             }
             /// The same for writing.
-            pub(super) fn params_mut(&mut self) -> [(&'static str, Option<&mut Param>); 4] {
-                let $cell { weight_ih, weight_hh, bias_ih, bias_hh, .. } = self;
-                [("weight_ih", Some(weight_ih)), ("weight_hh", Some(weight_hh)), ("bias_ih", bias_ih.as_mut()), ("bias_hh", bias_hh.as_mut())]
+            pub(super) fn visit_named_mut(&mut self, suffix: &str, path: &mut Path, visitor: &mut dyn VisitorMut) {
+                let weights = [("weight_ih", &mut self.weight_ih, &mut self.adapter_ih), ("weight_hh", &mut self.weight_hh, &mut self.adapter_hh)];
+                for (name, weight, adapter) in weights {
+                    path.within(format_args!("{name}{suffix}"), |path| {
+                        if !held(adapter) {
+                            weight.visit_mut(path, visitor);
+                        }
+                        visit_weight_mut(path, visitor, Operation::Weight, weight, adapter);
+                    });
+                }
+                for (name, bias) in [("bias_ih", &mut self.bias_ih), ("bias_hh", &mut self.bias_hh)] {
+                    path.within(format_args!("{name}{suffix}"), |path| bias.visit_mut(path, visitor));
+                }
+            }
+        }
+
+        impl Module for $cell {
+            fn visit(&self, path: &mut Path, visitor: &mut dyn Visitor) {
+                visitor.module(path.as_str(), Kind::of(self));
+                self.visit_named("", path, visitor);
+            }
+            fn visit_mut(&mut self, path: &mut Path, visitor: &mut dyn VisitorMut) {
+                self.visit_named_mut("", path, visitor);
             }
         }
     };

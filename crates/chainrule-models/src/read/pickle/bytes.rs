@@ -73,7 +73,10 @@ impl<'a> Bytes<'a> {
     /// Fetches so many bytes from here on, and says where they end.
     fn reach(&mut self, count: usize) -> Result<usize, Reason> {
         let end = self.at.checked_add(count).filter(|&end| end <= LARGEST).ok_or_else(|| {
-            format!("is cut short, damaged or no file of tensors: its pickle goes on for {count} bytes from byte {} on, expected at most {LARGEST} in all", self.at)
+            format!(
+                "is cut short, damaged or no file of tensors: its pickle goes on for {count} bytes from byte {} on, expected at most {LARGEST} in all",
+                self.at
+            )
         })?;
         while self.read.len() < end {
             let before = self.read.len();

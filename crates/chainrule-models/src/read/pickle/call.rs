@@ -15,6 +15,8 @@ pub(in crate::read) struct Storage {
     stored: Option<Stored>,
     /// How many elements it has.
     count: u64,
+    /// A part of another: which, and from which element on. PyTorch wrote such before 0.4.
+    pub(in crate::read) part_of: Option<(u32, u64)>,
 }
 
 impl Storage {
@@ -113,22 +115,34 @@ impl Machine<'_> {
     pub(super) fn storage(&mut self, id: Value) -> Result<u32, Reason> {
         let unknown = || "has a pickle with a persistent id that is no storage of PyTorch's".to_string();
         let Value::Tuple(id) = id else { return Err(unknown()) };
-        let (word, class, key, count) = match *self.items(id) {
-            [Value::Text(word), Value::Global(Global::Storage(class)), key, Value::Text(_), Value::Int(count)] => (word, class, key, count),
-            [Value::Text(word), Value::Global(Global::Storage(class)), key, Value::Text(_), Value::Int(count), Value::None] => (word, class, key, count),
-            [_, _, _, _, _, Value::Tuple(_)] => return Err("has storages that are views of others, as PyTorch wrote before 0.4; save it again with a newer one".into()),
+        let (parts, view) = match *self.items(id) {
+            [word, class, key, location, count] | [word, class, key, location, count, Value::None] => ([word, class, key, location, count], None),
+            [word, class, key, location, count, Value::Tuple(view)] => ([word, class, key, location, count], Some(view)),
             _ => return Err(unknown()),
         };
-        let Ok(count) = u64::try_from(count) else { return Err(format!("has a storage of {count} elements")) };
-        let key = match key {
-            Value::Text(key) => self.bytes.of(key).to_string(),
-            Value::Int(key) => key.to_string(),
-            _ => return Err(unknown()),
-        };
-        if self.bytes.of(word) != "storage" || key.len() > LONGEST_KEY {
+        let [Value::Text(word), Value::Global(Global::Storage(stored)), key, Value::Text(_), Value::Int(count)] = parts else { return Err(unknown()) };
+        if self.bytes.of(word) != "storage" {
             return Err(unknown());
         }
-        let storage = Storage { key, stored: class, count };
+        let root = self.known(key, stored, count, None)?;
+        let Some(view) = view else { return Ok(root) };
+        let &[key, Value::Int(offset), Value::Int(length)] = self.items(view) else { return Err(unknown()) };
+        let inside = offset >= 0 && length >= 0 && offset.checked_add(length).is_some_and(|end| end <= count);
+        if !inside {
+            return Err(format!("has a storage of {length} elements from {offset} on in one of {count}"));
+        }
+        self.known(key, stored, length, Some((root, offset as u64)))
+    }
+
+    /// The storage of this key: the one that is known, or a new one.
+    fn known(&mut self, key: Value, stored: Option<Stored>, count: i64, part_of: Option<(u32, u64)>) -> Result<u32, Reason> {
+        let Ok(count) = u64::try_from(count) else { return Err(format!("has a storage of {count} elements")) };
+        let key = match key {
+            Value::Text(key) if self.bytes.of(key).len() <= LONGEST_KEY => self.bytes.of(key).to_string(),
+            Value::Int(key) => key.to_string(),
+            _ => return Err("has a storage whose key is neither a short text nor an integer".into()),
+        };
+        let storage = Storage { key, stored, count, part_of };
         if let Some(&known) = self.storage_of.get(&storage.key) {
             return if self.storages.get(known as usize) == Some(&storage) {
                 Ok(known)

@@ -191,7 +191,9 @@ impl<'a> Machine<'a> {
                 return self.extend(dict, items);
             }
             0x93 => {
-                let (Value::Text(name), Value::Text(module)) = (self.pop()?, self.pop()?) else { return Err("has a pickle that names a global by no text".into()) };
+                let (Value::Text(name), Value::Text(module)) = (self.pop()?, self.pop()?) else {
+                    return Err("has a pickle that names a global by no text".into());
+                };
                 Value::Global(self.global(module, name)?)
             }
             b'i' => {
@@ -250,7 +252,9 @@ impl<'a> Machine<'a> {
     fn global(&self, module: Span, name: Span) -> Result<Global, Reason> {
         Global::find(self.bytes.of(module), self.bytes.of(name)).ok_or_else(|| {
             let (module, name) = (self.bytes.shown(module), self.bytes.shown(name));
-            format!("has a pickle that asks for \"{module}.{name}\", which is no part of tensors; nothing was executed (save state_dict() alone, or as safetensors)")
+            format!(
+                "has a pickle that asks for \"{module}.{name}\", which is no part of tensors; nothing was executed (save state_dict() alone, or as safetensors)"
+            )
         })
     }
 

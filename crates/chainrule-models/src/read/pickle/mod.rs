@@ -57,7 +57,7 @@ pub(super) struct Span {
 /// A text of the file for a message: neither long nor unprintable.
 pub(super) fn shown(text: &str) -> String {
     const MOST: usize = 80;
-    let mut shown: String = text.chars().take(MOST).flat_map(char::escape_default).collect();
+    let mut shown: String = text.chars().take(MOST).map(|c| if c.is_control() { '?' } else { c }).collect();
     if text.chars().nth(MOST).is_some() {
         shown.push('…');
     }

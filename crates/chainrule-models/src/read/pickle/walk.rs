@@ -35,7 +35,9 @@ impl Walk<'_, '_> {
                 }
                 self.spend(self.name.len())
             }
-            Value::Tuple(_) | Value::List(_) | Value::Dict(_) if depth == DEEPEST => Err(format!("has a pickle of more than {DEEPEST} dicts within each other")),
+            Value::Tuple(_) | Value::List(_) | Value::Dict(_) if depth == DEEPEST => {
+                Err(format!("has a pickle of more than {DEEPEST} dicts within each other"))
+            }
             Value::Tuple(node) | Value::List(node) => {
                 let machine = self.machine;
                 machine.items(node).iter().enumerate().try_for_each(|(i, &item)| self.within(format_args!("{i}"), item, depth))
