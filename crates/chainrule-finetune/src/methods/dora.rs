@@ -61,13 +61,11 @@ impl Adapter for DoraAdapter {
             let turned = plain.add(&self.lora.low.path(&dropped, site.operation, self.lora.scale)?)?.mul(&factors)?;
             return site.forward(x)?.add(&turned.sub(&plain)?);
         }
-        let y = site.forward_without_bias(x)?.add(&self.lora.low.path(x, site.operation, self.lora.scale)?)?.mul(&factors)?;
+        let y = site.forward(x)?.add(&self.lora.low.path(x, site.operation, self.lora.scale)?)?.mul(&factors)?;
         let Some(bias) = site.bias else { return Ok(y) };
-        let bias = bias.on(x)?;
-        match site.operation {
-            Operation::Linear => y.add(&bias),
-            _ => y.add(&bias.reshape(&channels(bias.count(), site.weight.value.rank()))?),
-        }
+        // The bias, which stands inside the product, gets back what the factors took from it: nothing as long as they are 1.
+        let bias = bias.on(x)?.reshape(self.lora_magnitude_vector.value.dims())?;
+        y.add(&bias.mul(&factors.affine(-1.0, 1.0)?)?)
     }
 
     fn merged(&self, weight: &Tensor) -> Result<Tensor> {

@@ -1,0 +1,7 @@
+//! Laws of all methods, over a table of methods and one model of all kinds of layers. A new method is a row in `table.rs`.
+
+mod gradients;
+mod life;
+mod model;
+mod table;
+mod training;
