@@ -50,7 +50,6 @@ pub struct Adapted<M> {
 #[derive(Clone)]
 pub(crate) struct Member {
     /// How it was made.
-    #[allow(dead_code, reason = "files of adapters read it")]
     pub method: Arc<dyn Method>,
     pub parts: Parts,
     trained: bool,
@@ -77,22 +76,30 @@ impl<M: Module> Adapted<M> {
     /// # Errors
     /// A name that is taken, or cannot be a file's; a method that finds nothing to adapt, or whose targets name something that is not there; settings that do not fit. Nothing is changed then.
     pub fn add(&mut self, name: &str, method: impl Method + 'static, rng: &mut Rng) -> Result<()> {
-        self.add_arc(name, Arc::new(method), rng)
+        self.add_made("add", name, true, |model| Ok((Parts::made(model, &method, rng)?, Arc::new(method), ())))
     }
 
-    pub(crate) fn add_arc(&mut self, name: &str, method: Arc<dyn Method>, rng: &mut Rng) -> Result<()> {
+    /// Puts in what is made for the base, and makes it active.
+    pub(crate) fn add_made<T>(
+        &mut self,
+        op: &'static str,
+        name: &str,
+        trained: bool,
+        make: impl FnOnce(&M) -> Result<(Parts, Arc<dyn Method>, T)>,
+    ) -> Result<T> {
         if self.members.contains_key(name) {
-            return Err(Error::adapter("add", format!("there is an adapter \"{name}\" already; remove it first, or take another name")));
+            return Err(Error::adapter(op, format!("there is an adapter \"{name}\" already; remove it first, or take another name")));
         }
         if name.is_empty() || name.contains(['.', '/', '\\']) {
-            return Err(Error::adapter("add", format!("\"{name}\" cannot name an adapter, expected some characters without dots and slashes")));
+            return Err(Error::adapter(op, format!("\"{name}\" cannot name an adapter, expected some characters without dots and slashes")));
         }
         let before = self.switch(State::Base);
-        match Parts::made(&self.model, &*method, rng) {
-            Ok(parts) => {
-                self.members.insert(name.to_string(), Member { method, parts, trained: true });
+        match make(&self.model) {
+            Ok((mut parts, method, told)) => {
+                parts.each_param(|param| param.trainable = trained);
+                self.members.insert(name.to_string(), Member { method, parts, trained });
                 self.switch(State::Active(name.to_string()));
-                Ok(())
+                Ok(told)
             }
             Err(error) => {
                 self.switch(before);

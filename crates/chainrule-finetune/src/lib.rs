@@ -33,6 +33,7 @@ mod layered;
 mod method;
 mod methods;
 mod parts;
+pub mod peft;
 mod pseudo_label;
 mod rehearsal;
 mod soup;

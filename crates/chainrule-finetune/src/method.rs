@@ -1,8 +1,9 @@
 //! [`Method`]: a way of fine-tuning, as data: what it puts into which slots, and which parameters it trains as they are.
 
-use crate::Targets;
+use crate::peft::Config;
+use crate::{Error, Targets};
 use chainrule_autograd::{Result, Rng};
-use chainrule_nn::{BoxedAdapter, BoxedPrompt, PromptSite, Site};
+use chainrule_nn::{BoxedAdapter, BoxedPrompt, Operation, PromptSite, Site};
 use std::fmt;
 
 /// Which parts of a model a method is for.
@@ -59,5 +60,14 @@ pub trait Method: fmt::Debug + Send + Sync {
     fn prompt(&self, site: PromptSite, rng: &mut Rng) -> Result<Option<BoxedPrompt>> {
         let _ = (site, rng);
         Ok(None)
+    }
+
+    /// Writes the settings as PEFT's `adapter_config.json` has them, `peft_type` among them; `layers` are those that are adapted. What is selected is there already.
+    ///
+    /// # Errors
+    /// A method that has no form in files, which is so unless this is implemented.
+    fn to_peft(&self, layers: &[(String, Operation)], config: &mut Config) -> Result<(), Error> {
+        let _ = (layers, config);
+        Err(Error::adapter("save", format!("{} has no form in files", self.name())))
     }
 }

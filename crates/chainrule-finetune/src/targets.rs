@@ -9,7 +9,7 @@ use regex_lite::Regex;
 /// |---|---|---|
 /// | `["query", "value"]` | layers with one of these paths, or whose path ends so after a dot | a list |
 /// | `"*.{query,value}"` | layers whose whole path this [`Pattern`] matches | (saved as the list of what it matched) |
-/// | `"regex:.*\.(query\|value)"` | the same, for a regular expression | a string |
+/// | `"regex:.*\.(query\|value)"` | the same, for a regular expression | a string (saved as the list of what it matched) |
 /// | `"all-linear"` | all linear layers outside of what is saved whole | `"all-linear"` (saved as the list of them) |
 /// | `Targets::from(["query"]).in_layers([0, 1])` | of what a list means, what stands in these layers | with `layers_to_transform` |
 /// ```
@@ -58,14 +58,6 @@ impl From<Vec<String>> for Targets {
 /// Whether a module's path is this name, or ends with it after a dot.
 pub(crate) fn ends_with(path: &str, name: &str) -> bool {
     path.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
-}
-
-/// Which of PEFT's patterns for single layers (`rank_pattern`, `alpha_pattern`) means the module at this path: a regular expression of the whole path, or of its end after a dot.
-///
-/// # Errors
-/// A regular expression that cannot be read.
-pub(crate) fn pattern_means(pattern: &str, path: &str) -> Result<bool> {
-    Ok(expression(pattern, &format!("^(?:.*\\.)?(?:{pattern})$"))?.is_match(path))
 }
 
 /// A regular expression made of a user's, who is told of what cannot be read.
@@ -155,16 +147,6 @@ mod tests {
         assert_eq!(by("bert.encoder.layer.3.query", "lay")?, None);
         assert_eq!(by("a.h.2.h.3.q", "h|g")?, Some(2));
         assert!(by("a.b", "(").is_err());
-        Ok(())
-    }
-
-    #[test]
-    fn patterns_of_single_layers() -> Result<()> {
-        let path = "bert.encoder.layer.0.attention.self.value";
-        for (pattern, meant) in [("value", true), ("alue", false), (r"0\..*value", true), (r"^bert\..*\.value", true), ("self", false), ("query|value", true)] {
-            assert_eq!(pattern_means(pattern, path)?, meant, "{pattern}");
-        }
-        assert!(pattern_means("a)(b", path).is_err());
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! (IA)³ (Liu et al. 2022, "Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning"; PEFT's `IA3Config`).
 
 use super::{refused, selecting};
+use crate::peft::Config;
 use crate::{Method, Selection, Targets};
 use chainrule_autograd::{Array, Error, Result, Rng, Tensor};
 use chainrule_nn::{Adapter, BoxedAdapter, Module, Operation, Param, Site};
@@ -67,6 +68,9 @@ impl Method for Ia3 {
         // PEFT has a column for a matrix's outputs, and channels in their own place.
         shape[if site.operation == Operation::Linear && !feedforward { 0 } else { 1 }] = count;
         Ok(Some(Box::new(Ia3Adapter { ia3_l: Param::new(Array::ones(&shape, site.weight.value.dtype())?), feedforward })))
+    }
+    fn to_peft(&self, layers: &[(String, Operation)], config: &mut Config) -> crate::Result<()> {
+        crate::peft::methods::write_ia3(self, layers, config)
     }
 }
 

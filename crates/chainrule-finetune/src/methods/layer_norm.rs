@@ -1,7 +1,9 @@
 //! Layer-norm tuning (Zhao et al. 2023, "Tuning LayerNorm in Attention: Towards Efficient Multi-Modal LLM Finetuning"; PEFT's `LNTuningConfig`).
 
 use super::selecting;
+use crate::peft::Config;
 use crate::{Method, Selection};
+use chainrule_nn::Operation;
 
 /// What layer norms are usually called.
 const USUAL_NAMES: &str =
@@ -11,7 +13,7 @@ const USUAL_NAMES: &str =
 /// ```
 /// # use chainrule_autograd::Rng;
 /// # use chainrule_finetune::{Adapted, LayerNormTuning};
-/// # use chainrule_nn::{LayerNorm, Linear, Module, count};
+/// # use chainrule_nn::{LayerNorm, Linear, Module, Operation, count};
 /// #[derive(Module, Clone)]
 /// struct Model { dense: Linear, norm: LayerNorm, classifier: Linear }
 /// let rng = &mut Rng::seeded(0);
@@ -51,5 +53,9 @@ impl Method for LayerNormTuning {
     }
     fn trains(&self, _: &str, targeted: bool) -> bool {
         targeted
+    }
+    fn to_peft(&self, _: &[(String, Operation)], config: &mut Config) -> crate::Result<()> {
+        config.set("peft_type", "LN_TUNING");
+        Ok(())
     }
 }

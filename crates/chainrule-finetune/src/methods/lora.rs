@@ -2,6 +2,7 @@
 
 use super::low_rank::{LowRank, expect_dropout};
 use super::{DoraAdapter, expect_finite, is_bias, selecting};
+use crate::peft::Config;
 use crate::targets::ends_with;
 use crate::{Method, Selection, Targets};
 use chainrule_autograd::{Result, Rng, Tensor};
@@ -140,6 +141,17 @@ fn of_layer<T: Copy>(path: &str, pattern: &[(String, T)], general: T) -> T {
     pattern.iter().find(|(layers, _)| fits(layers)).map_or(general, |(_, value)| *value)
 }
 
+impl Lora {
+    /// r of the layer at this path.
+    pub(crate) fn rank_at(&self, path: &str) -> usize {
+        of_layer(path, &self.rank_pattern, self.rank)
+    }
+    /// alpha of the layer at this path.
+    pub(crate) fn alpha_at(&self, path: &str) -> f64 {
+        of_layer(path, &self.alpha_pattern, self.alpha)
+    }
+}
+
 impl Method for Lora {
     fn name(&self) -> &'static str {
         if self.dora { "dora" } else { "lora" }
@@ -148,7 +160,7 @@ impl Method for Lora {
         &self.selection
     }
     fn adapter(&self, path: &str, site: &Site, rng: &mut Rng) -> Result<Option<BoxedAdapter>> {
-        let (rank, alpha) = (of_layer(path, &self.rank_pattern, self.rank), of_layer(path, &self.alpha_pattern, self.alpha));
+        let (rank, alpha) = (self.rank_at(path), self.alpha_at(path));
         expect_finite(self.name(), "alpha", alpha)?;
         expect_dropout(self.name(), site, self.dropout)?;
         let low = LowRank::new(self.name(), site, rank, self.init, rng)?;
@@ -162,6 +174,10 @@ impl Method for Lora {
             LoraBias::All => is_bias(path),
             LoraBias::LoraOnly => targeted && is_bias(path),
         }
+    }
+    fn to_peft(&self, layers: &[(String, Operation)], config: &mut Config) -> crate::Result<()> {
+        crate::peft::methods::write_lora(self, layers, config);
+        Ok(())
     }
 }
 

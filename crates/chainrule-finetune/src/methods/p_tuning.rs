@@ -1,8 +1,9 @@
 //! P-tuning (Liu et al. 2021, "GPT Understands, Too"; PEFT's `PromptEncoderConfig`).
 
+use crate::peft::Config;
 use crate::{Method, PromptStart, Selection};
 use chainrule_autograd::{Error, Result, Rng, Tensor};
-use chainrule_nn::{BoxedPrompt, Layer, Linear, Lstm, Module, Param, Prompt, PromptSite, Relu, Sequential, Virtual};
+use chainrule_nn::{BoxedPrompt, Layer, Linear, Lstm, Module, Operation, Param, Prompt, PromptSite, Relu, Sequential, Virtual};
 
 /// Virtual tokens `[P, D]` in front of the others, made by a small network from trained embeddings of the same shape, which ties them together while they are trained. Files hold the result alone, which
 /// [`PromptTuning`](crate::PromptTuning) makes a prompt of again.
@@ -96,6 +97,10 @@ impl Method for PTuning {
             }
         };
         Ok(Some(Box::new(PromptEncoder { embedding, lstm_head, mlp_head })))
+    }
+    fn to_peft(&self, _: &[(String, Operation)], config: &mut Config) -> crate::Result<()> {
+        crate::peft::methods::write_p_tuning(self, config);
+        Ok(())
     }
 }
 

@@ -1,8 +1,9 @@
 //! Prefix tuning (Li and Liang 2021, "Prefix-Tuning: Optimizing Continuous Prompts for Generation"; PEFT's `PrefixTuningConfig`).
 
+use crate::peft::Config;
 use crate::{Method, PromptStart, Selection};
 use chainrule_autograd::{Error, Result, Rng, Tensor};
-use chainrule_nn::{BoxedPrompt, Layer, Linear, Module, Param, Prompt, PromptSite, Sequential, Tanh, Virtual};
+use chainrule_nn::{BoxedPrompt, Layer, Linear, Module, Operation, Param, Prompt, PromptSite, Sequential, Tanh, Virtual};
 
 /// Trained keys and values `[P, D]` in front of each layer's own: attention gives `softmax(Q [K_p; K]ᵀ / √E) [V_p; V]`.
 ///
@@ -74,6 +75,10 @@ impl Method for PrefixTuning {
                 Box::new(PrefixEncoder { embedding, transform, layers })
             }
         }))
+    }
+    fn to_peft(&self, _: &[(String, Operation)], config: &mut Config) -> crate::Result<()> {
+        crate::peft::methods::write_prefix(self, config);
+        Ok(())
     }
 }
 

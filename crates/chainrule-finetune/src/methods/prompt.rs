@@ -1,9 +1,10 @@
 //! Prompt tuning (Lester et al. 2021, "The Power of Scale for Parameter-Efficient Prompt Tuning"; PEFT's `PromptTuningConfig`).
 
+use crate::peft::Config;
 use crate::{Method, Selection};
 use chainrule_autograd::{Array, DType, Error, Result, Rng, Tensor};
 use chainrule_nn::init::Init;
-use chainrule_nn::{BoxedPrompt, Module, Param, Prompt, PromptSite, Virtual};
+use chainrule_nn::{BoxedPrompt, Module, Operation, Param, Prompt, PromptSite, Virtual};
 
 /// Trained embeddings `[P, D]` in front of those of the tokens: `[p₁ … p_P, x₁ … x_T]`.
 ///
@@ -108,6 +109,10 @@ impl Method for PromptTuning {
     fn prompt(&self, site: PromptSite, rng: &mut Rng) -> Result<Option<BoxedPrompt>> {
         let prompt_embeddings = self.start.param(self.name(), self.tokens, site.features, rng)?;
         Ok(Some(Box::new(TokenPrompt { prompt_embeddings })))
+    }
+    fn to_peft(&self, _: &[(String, Operation)], config: &mut Config) -> crate::Result<()> {
+        crate::peft::methods::write_prompt(self, config);
+        Ok(())
     }
 }
 

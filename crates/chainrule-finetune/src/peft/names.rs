@@ -5,7 +5,8 @@ use crate::parts::{Parts, parent};
 use crate::targets::ends_with;
 use chainrule_autograd::DType;
 use chainrule_nn::source::{Entry, Source};
-use chainrule_nn::{Array, Error, Module, Path, StateDict, Visitor, VisitorMut, state_dict};
+use chainrule_autograd::Array;
+use chainrule_nn::{Error, Module, Path, StateDict, Visitor, VisitorMut, state_dict};
 use std::collections::BTreeMap;
 
 /// How names are made of paths.
