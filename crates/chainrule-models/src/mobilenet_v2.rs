@@ -1,5 +1,6 @@
 //! MobileNetV2 (Sandler et al. 2018, "MobileNetV2: Inverted Residuals and Linear Bottlenecks"; torchvision's `mobilenet_v2`), with torchvision's names.
 
+use crate::read::Checkpoint;
 use chainrule_autograd::{Error, Result, Rng, Tensor};
 use chainrule_nn::init::{Fan, Init, Nonlinearity};
 use chainrule_nn::{BatchNorm2d, Conv2d, Dropout, Layer, Linear, LoadReport, Module, Sequential, observed};
@@ -112,12 +113,12 @@ impl MobileNetV2 {
         Ok(MobileNetV2 { features, classifier: (Dropout::new(0.2), head(last, classes, rng)?) })
     }
 
-    /// Loads a safetensors file with torchvision's names. All or nothing.
+    /// Loads a file with torchvision's names, in any format that [`read`](crate::read) knows. All or nothing.
     ///
     /// # Errors
     /// A file that cannot be read or is damaged; names or shapes that do not fit: a model for other classes gets its head by [`replace_head`](MobileNetV2::replace_head) after loading.
     pub fn load(&mut self, file: impl AsRef<Path>) -> chainrule_nn::Result<LoadReport> {
-        chainrule_nn::load(self, file)
+        Checkpoint::open(file)?.load(self)
     }
 
     /// What stands before the head: `[N, 3, H, W] -> [N, D]`, the mean over the places.

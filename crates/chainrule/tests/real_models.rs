@@ -101,3 +101,26 @@ fn minilm_classifies_as_transformers_does() -> Result<()> {
     near("logits", &logits, &numbers(&golden["base_logits"]), 1e-4);
     Ok(())
 }
+
+/// Convolutions of the full resolution take minutes in debug builds.
+#[test]
+#[cfg_attr(debug_assertions, ignore = "slow in debug builds")]
+fn mobilenet_sees_what_pytorch_sees() -> Result<()> {
+    use chainrule::models::MobileNetV2;
+    use chainrule::nn::{Layer, count};
+    let Some(file) = data("mobilenet_v2/mobilenet_v2-b0353104.pth") else { return Ok(()) };
+    let golden = &golden("real_models.json")["mobilenet_v2"];
+    let mut model = MobileNetV2::new(1000, &mut Rng::seeded(0))?;
+    let report = model.load(file)?;
+    assert!(report.is_complete() && count(&model).all == 3_504_872, "{report}");
+
+    let numbers_of = (0..3 * 224 * 224).map(|i| (0.01 * i as f32).sin()).collect::<Vec<_>>();
+    let image = Tensor::from_slice(&numbers_of, &[1, 3, 224, 224])?;
+    let pooled = model.pooled(&image)?;
+    near("features", &pooled.narrow(1, 0, 5)?, &numbers(&golden["features_gap_first5"]), 1e-3);
+    let logits = model.forward(&image)?;
+    near("logits", &logits.narrow(1, 0, 10)?, &numbers(&golden["logits_first10"]), 1e-3);
+    assert_eq!(logits.argmax(-1, false)?.to_vec::<i64>()?, [golden["argmax"].as_i64().expect("a class")]);
+    near("sum of logits", &logits.sum()?.reshape(&[1])?, &numbers(&golden["logits_sum"]), 1e-2);
+    Ok(())
+}

@@ -43,28 +43,45 @@ impl BertEmbeddings {
     /// # Errors
     /// A token, type or place that is not there; ids that are not `[N, T]`.
     pub fn embed(&self, tokens: &Tokens) -> Result<Tensor> {
-        let words = self.word_embeddings.forward(&tokens.ids)?;
-        self.placed(&words, tokens)
+        self.embed_behind(tokens, None, 0)
     }
 
-    /// The words' vectors `[N, T, D]` with their places and types, normalised.
-    fn placed(&self, words: &Tensor, tokens: &Tokens) -> Result<Tensor> {
-        let [_, length] = tokens.extents()?;
-        let most = self.position_embeddings.weight.value.dims().first().copied().unwrap_or(0);
-        if tokens.positions.is_none() && length > most {
-            return Err(Error::shape("bert", format!("the sequences have {length} tokens, expected at most {most}; cut them, or give positions")));
+    /// The same behind virtual tokens `[P, D]`, which give `[N, P + T, D]`; the first place is `first`.
+    pub(super) fn embed_behind(&self, tokens: &Tokens, front: Option<&Tensor>, first: usize) -> Result<Tensor> {
+        let [rows, _] = tokens.extents()?;
+        let mut words = self.word_embeddings.forward(&tokens.ids)?;
+        let mut types = tokens.types.clone();
+        if let Some(front) = front {
+            let [count, features] = *front.dims() else {
+                return Err(Error::shape("bert", format!("the virtual tokens have shape {:?}, expected [P, D]", front.shape())));
+            };
+            words = Tensor::concatenate(&[&front.unsqueeze(0)?.broadcast_to(&[rows, count, features])?, &words], 1)?;
+            types = types.map(|types| Tensor::concatenate(&[&Tensor::zeros(&[rows, count], DType::I64)?, &types], 1)).transpose()?;
+        }
+        if tokens.positions.is_some() && (front.is_some() || first > 0) {
+            return Err(Error::value("bert", "positions were given to a model with a prompt, which places the tokens itself"));
         }
         // Without ids of their own, places and types are the same in all rows: one row is added to all.
         let places = match &tokens.positions {
             Some(positions) => self.position_embeddings.forward(positions)?,
-            None => self.position_embeddings.forward(&beside(&tokens.ids, Array::from_index(&[length], DType::I64, |i| i as f64)?)?)?,
+            None => self.position_embeddings.forward(&self.places(&tokens.ids, first, words.dims().get(1).copied().unwrap_or(0))?)?,
         };
-        let types = match &tokens.types {
+        let types = match &types {
             Some(types) => self.token_type_embeddings.forward(types)?,
             None => self.token_type_embeddings.forward(&beside(&tokens.ids, Array::zeros(&[1], DType::I64)?)?)?,
         };
         let y = self.norm.forward(&words.add(&places.add(&types)?)?)?;
         Ok(observed(self, y.dropout(self.dropout)?))
+    }
+
+    /// `first`, `first + 1`, … where the ids stand.
+    fn places(&self, ids: &Tensor, first: usize, length: usize) -> Result<Tensor> {
+        let most = self.position_embeddings.weight.value.dims().first().copied().unwrap_or(0);
+        if first.saturating_add(length) > most {
+            let message = format!("the sequences take the places {first} to {}, expected at most {most} places; cut them", first.saturating_add(length));
+            return Err(Error::shape("bert", message));
+        }
+        beside(ids, Array::from_index(&[length], DType::I64, |i| (first + i) as f64)?)
     }
 }
 

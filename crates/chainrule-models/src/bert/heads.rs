@@ -1,6 +1,6 @@
 //! BERT with a classifier of sequences or of tokens; `features` and `head` apart.
 
-use super::load::File;
+use super::load::Weights;
 use super::start::Start;
 use super::{BertConfig, BertModel};
 use crate::Tokens;
@@ -71,12 +71,12 @@ impl BertForSequenceClassification {
         Ok(BertForSequenceClassification { bert: BertModel { pooler, ..bert }, classifier, pooling, dropout })
     }
 
-    /// A published model: its sizes, and the safetensors file of its numbers. A head, or a pooler where one is needed, that the file has not is new.
+    /// A published model: its sizes, and the file of its numbers. A head, or a pooler where one is needed, that the file has not is new.
     ///
     /// # Errors
     /// As for [`BertModel::open`].
     pub fn open(config: &BertConfig, file: impl AsRef<Path>, classes: usize, pooling: Pooling, rng: &mut Rng) -> chainrule_nn::Result<Self> {
-        let file = File::read(file.as_ref())?;
+        let file = Weights::open(file.as_ref())?;
         file.expect_room_for(config)?;
         let mut bert = BertModel::starting(config, &mut Start::Zeros)?;
         if let (Some(pooler), false) = (&mut bert.pooler, file.has("pooler.")) {
@@ -87,12 +87,12 @@ impl BertForSequenceClassification {
         Ok(model)
     }
 
-    /// Loads a safetensors file, as [`BertModel::load`] does; a head that the file has not stays as it is, and is reported as missing.
+    /// Loads a file, as [`BertModel::load`] does; a head that the file has not stays as it is, and is reported as kept.
     ///
     /// # Errors
     /// As for [`BertModel::load`].
     pub fn load(&mut self, file: impl AsRef<Path>) -> chainrule_nn::Result<LoadReport> {
-        File::read(file.as_ref())?.load(self, "bert.", OPTIONAL)
+        Weights::open(file.as_ref())?.load(self, "bert.", OPTIONAL)
     }
 
     /// What stands before the head: i64 `[N, T] -> [N, D]`.
@@ -100,10 +100,9 @@ impl BertForSequenceClassification {
     /// # Errors
     /// As for [`BertModel::encode`].
     pub fn features(&self, tokens: &Tokens) -> Result<Tensor> {
-        let hidden = self.bert.encode(tokens)?;
         match self.pooling {
-            Pooling::First => self.bert.pooled(&hidden),
-            Pooling::Mean => mean_over_tokens(&hidden, tokens.mask.as_ref()),
+            Pooling::First => self.bert.pooled(&self.bert.encode_with_prompt(tokens)?),
+            Pooling::Mean => mean_over_tokens(&self.bert.encode(tokens)?, tokens.mask.as_ref()),
         }
     }
 
@@ -161,24 +160,24 @@ impl BertForTokenClassification {
         Ok(BertForTokenClassification { bert: BertModel { pooler: None, ..bert }, classifier: Linear::new(config.hidden_size, classes, rng)?, dropout })
     }
 
-    /// A published model: its sizes, and the safetensors file of its numbers. A head that the file has not is new.
+    /// A published model: its sizes, and the file of its numbers. A head that the file has not is new.
     ///
     /// # Errors
     /// As for [`BertModel::open`].
     pub fn open(config: &BertConfig, file: impl AsRef<Path>, classes: usize, rng: &mut Rng) -> chainrule_nn::Result<Self> {
-        let file = File::read(file.as_ref())?;
+        let file = Weights::open(file.as_ref())?;
         file.expect_room_for(config)?;
         let mut model = Self::around(BertModel::starting(config, &mut Start::Zeros)?, config, classes, rng)?;
         let _head_may_be_new = file.load(&mut model, "bert.", OPTIONAL)?;
         Ok(model)
     }
 
-    /// Loads a safetensors file, as [`BertForSequenceClassification::load`] does.
+    /// Loads a file, as [`BertForSequenceClassification::load`] does.
     ///
     /// # Errors
     /// As for [`BertModel::load`].
     pub fn load(&mut self, file: impl AsRef<Path>) -> chainrule_nn::Result<LoadReport> {
-        File::read(file.as_ref())?.load(self, "bert.", OPTIONAL)
+        Weights::open(file.as_ref())?.load(self, "bert.", OPTIONAL)
     }
 
     /// What stands before the head: i64 `[N, T] -> [N, T, D]`.

@@ -79,12 +79,12 @@ impl BertLayer {
         })
     }
 
-    /// `[N, T, D] -> [N, T, D]`, where `mask` broadcasts to `[N, H, T, T]`.
+    /// `[N, T, D] -> [N, T, D]`, where `mask` broadcasts to `[N, H, T, P + T]`; `front` are keys and values `[P, D]` that every token sees besides the tokens' own.
     ///
     /// # Errors
     /// An input or mask that does not fit.
-    pub fn masked(&self, x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
-        let attended = self.attention.heads.attend(x, mask)?;
+    pub fn masked(&self, x: &Tensor, mask: Option<&Tensor>, front: Option<&[Tensor; 2]>) -> Result<Tensor> {
+        let attended = self.attention.heads.attend(x, mask, front)?;
         let x = self.attention.output.add(&attended, x)?;
         drop(attended);
         let y = self.output.add(&self.intermediate.forward(&x)?, &x)?;
@@ -94,16 +94,28 @@ impl BertLayer {
 
 impl Layer for BertLayer {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.masked(x, None)
+        self.masked(x, None, None)
     }
 }
 
 impl BertSelfAttention {
-    fn attend(&self, x: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+    fn attend(&self, x: &Tensor, mask: Option<&Tensor>, front: Option<&[Tensor; 2]>) -> Result<Tensor> {
         let [query, key, value] = [&self.query, &self.key, &self.value].map(|linear| self.by_head(&linear.forward(x)?));
+        let (query, mut key, mut value) = (query?, key?, value?);
+        if let Some([keys, values]) = front {
+            (key, value) = (self.behind(keys, &key)?, self.behind(values, &value)?);
+        }
         let how = Attention { mask: mask.cloned(), dropout: self.dropout, ..Attention::default() };
-        let y = query?.scaled_dot_product_attention(&key?, &value?, &how)?;
+        let y = query.scaled_dot_product_attention(&key, &value, &how)?;
         Ok(observed(self, y.transpose(-2, -3)?.flatten(-2, -1)?))
+    }
+
+    /// `[P, D], [N, H, T, E] -> [N, H, P + T, E]`
+    fn behind(&self, front: &Tensor, x: &Tensor) -> Result<Tensor> {
+        let front = self.by_head(&front.unsqueeze(0)?)?;
+        let mut dims = front.dims().to_vec();
+        dims[0] = x.dims()[0];
+        Tensor::concatenate(&[&front.broadcast_to(&dims)?, x], -2)
     }
 
     /// `[N, T, D] -> [N, H, T, E]`, a view.

@@ -16,7 +16,8 @@ pub use sentence::SentenceEncoder;
 
 use crate::Tokens;
 use chainrule_autograd::{DType, Error, Result, Rng, Tensor};
-use chainrule_nn::{Layer, Linear, LoadReport, Module, observed};
+use chainrule_nn::{Layer, Linear, LoadReport, Module, PromptSite, PromptSlot, Virtual, observed};
+use load::Weights;
 use start::Start;
 use std::path::Path;
 
@@ -42,6 +43,9 @@ pub struct BertModel {
     pub encoder: BertEncoder,
     /// What a sequence means as a whole.
     pub pooler: Option<BertPooler>,
+    /// What stands in front of every sequence: prompt tuning, P-tuning, prefix tuning.
+    #[module(flatten)]
+    pub prompt: PromptSlot,
 }
 
 /// The layers, one after the other.
@@ -75,10 +79,11 @@ impl BertModel {
             embeddings: BertEmbeddings::new(config, start)?,
             encoder: BertEncoder { layer: (0..config.num_hidden_layers).map(|_| BertLayer::new(config, start)).collect::<Result<_>>()? },
             pooler: Some(BertPooler { dense: start.linear(config.hidden_size, config.hidden_size)? }),
+            prompt: PromptSlot::new(PromptSite { layers: config.num_hidden_layers, heads: config.num_attention_heads, features: config.hidden_size }),
         })
     }
 
-    /// A published model: its sizes, and the safetensors file of its numbers. Without a pooler in the file the model has none.
+    /// A published model: its sizes, and the file of its numbers in any format that [`read`](crate::read) knows. Without a pooler in the file the model has none.
     /// ```no_run
     /// # use chainrule_models::{BertConfig, BertModel};
     /// let config = BertConfig::from_file("minilm/config.json")?;
@@ -89,7 +94,7 @@ impl BertModel {
     /// # Errors
     /// As for [`load`](BertModel::load); sizes that the file cannot fill.
     pub fn open(config: &BertConfig, file: impl AsRef<Path>) -> chainrule_nn::Result<BertModel> {
-        let file = load::File::read(file.as_ref())?;
+        let file = Weights::open(file.as_ref())?;
         file.expect_room_for(config)?;
         let mut bert = BertModel::starting(config, &mut Start::Zeros)?;
         if !file.has("pooler.") {
@@ -99,25 +104,51 @@ impl BertModel {
         Ok(bert)
     }
 
-    /// Loads a safetensors file with Hugging Face's names, be the model alone in it or below `bert.`. All or nothing.
+    /// Loads a file with Hugging Face's names, be the model alone in it or below `bert.`. All or nothing.
     ///
-    /// What other heads left in the file (`cls.*`, `classifier.*`), buffers of ids, and a pooler that the model has not are passed over; a pooler that the file has not stays as it is, and is reported as missing.
+    /// What other heads left in the file (`cls.*`, `classifier.*`), buffers of ids, and a pooler that the model has not are passed over; a pooler that the file has not stays as it is, and is reported as kept.
     ///
     /// # Errors
     /// A file that cannot be read or is damaged; names or shapes that do not fit.
     pub fn load(&mut self, file: impl AsRef<Path>) -> chainrule_nn::Result<LoadReport> {
-        load::File::read(file.as_ref())?.load(self, "", &["pooler."])
+        Weights::open(file.as_ref())?.load(self, "", &["pooler."])
     }
 
     /// What each token means among the others: i64 `[N, T] -> [N, T, D]`, the last hidden state.
     ///
     /// # Errors
-    /// Tokens that are not there; shapes that do not fit; sequences that are too long.
+    /// Tokens that are not there; shapes that do not fit; sequences that are too long; a prompt that was made for another model.
     pub fn encode(&self, tokens: &Tokens) -> Result<Tensor> {
-        let seen = tokens.mask.as_ref().map(|mask| seen(mask, tokens)).transpose()?;
-        let x = self.embeddings.embed(tokens)?;
-        let y = self.encoder.layer.iter().try_fold(x, |x, layer| layer.masked(&x, seen.as_ref()))?;
-        Ok(observed(self, y))
+        let all = self.encode_with_prompt(tokens)?;
+        let [_, length] = tokens.extents()?;
+        match all.dims().get(1).and_then(|all| all.checked_sub(length)) {
+            Some(front) if front > 0 => all.narrow(1, front, length),
+            _ => Ok(all),
+        }
+    }
+
+    /// The same with the states of P virtual tokens in front, where a prompt puts some there: i64 `[N, T] -> [N, P + T, D]`. The pooler reads the first of all.
+    ///
+    /// # Errors
+    /// As for [`encode`](BertModel::encode).
+    pub fn encode_with_prompt(&self, tokens: &Tokens) -> Result<Tensor> {
+        let layers = &self.encoder.layer;
+        let (front, states) = match self.prompt.virtual_tokens(&tokens.ids)? {
+            Some(Virtual::Tokens(front)) => (Some(front), vec![]),
+            Some(Virtual::States(states)) if states.len() == layers.len() => (None, states),
+            Some(Virtual::States(states)) => {
+                return Err(Error::value("bert", format!("the prompt has states for {} layers, expected {}", states.len(), layers.len())));
+            }
+            None => (None, vec![]),
+        };
+        let count = |x: &Tensor| x.dims().first().copied().unwrap_or(0);
+        let past = states.first().map_or(0, |[keys, _]| count(keys));
+        let seen = tokens.mask.as_ref().map(|mask| seen(mask, tokens, past + front.as_ref().map_or(0, count))).transpose()?;
+        let mut x = self.embeddings.embed_behind(tokens, front.as_ref(), past)?;
+        for (i, layer) in layers.iter().enumerate() {
+            x = layer.masked(&x, seen.as_ref(), states.get(i))?;
+        }
+        Ok(observed(self, x))
     }
 
     /// What a sequence means as a whole, of its hidden state: `[N, T, D] -> [N, D]`.
@@ -132,14 +163,17 @@ impl BertModel {
     }
 }
 
-/// The mask as attention takes it: u8 `[N, 1, 1, T]`.
-fn seen(mask: &Tensor, tokens: &Tokens) -> Result<Tensor> {
+/// The mask as attention takes it: u8 `[N, 1, 1, P + T]`, the first P of which all see.
+fn seen(mask: &Tensor, tokens: &Tokens, front: usize) -> Result<Tensor> {
     let [rows, length] = tokens.extents()?;
     if mask.dims() != [rows, length] {
         return Err(Error::shape("bert", format!("the mask has shape {:?}, the ids [{rows}, {length}], expected the same", mask.shape())));
     }
-    let mask = if mask.dtype() == DType::U8 { mask.clone() } else { mask.truth()? };
-    mask.reshape(&[rows, 1, 1, length])
+    let mut mask = if mask.dtype() == DType::U8 { mask.clone() } else { mask.truth()? };
+    if front > 0 {
+        mask = Tensor::concatenate(&[&Tensor::ones(&[rows, front], DType::U8)?, &mask], 1)?;
+    }
+    mask.reshape(&[rows, 1, 1, front + length])
 }
 
 impl Layer for BertModel {

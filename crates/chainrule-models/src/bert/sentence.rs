@@ -37,7 +37,7 @@ impl SentenceEncoder {
         SentenceEncoder { normalise: false, ..self }
     }
 
-    /// A published model: its sizes, and the safetensors file of its numbers.
+    /// A published model: its sizes, and the file of its numbers.
     ///
     /// # Errors
     /// As for [`BertModel::open`].

@@ -4,7 +4,7 @@ use chainrule_autograd::{Array, DType, Result, Rng};
 use chainrule_nn::init::Init;
 use chainrule_nn::{Embedding, Linear, Param};
 
-/// Normal weights and biases of zero, as Hugging Face's BERT begins; or zeros alone, for a model whose numbers come from a file.
+/// Normal weights and biases of zero, as Hugging Face's BERT begins; or zeros that take no memory, for a model whose numbers come from a file.
 pub(super) enum Start<'a> {
     Drawn { deviation: f64, rng: &'a mut Rng },
     Zeros,
@@ -15,7 +15,8 @@ impl Start<'_> {
         let dims = [rows, columns];
         Ok(Param::new(match self {
             Start::Drawn { deviation, rng } => Init::Normal { mean: 0.0, deviation: *deviation }.array(&dims, DType::F32, rng)?,
-            Start::Zeros => Array::zeros(&dims, DType::F32)?,
+            // One number, seen everywhere.
+            Start::Zeros => Array::zeros(&[1, 1], DType::F32)?.broadcast_to(&dims)?,
         }))
     }
 

@@ -26,7 +26,8 @@ fn start_of(path: &Path) -> Result<(File, Vec<u8>)> {
 /// Opens a file that is no index: an index that named another, or itself, would have no end.
 pub(super) fn open_one(path: &Path) -> Result<Box<dyn Source + Send>> {
     let (mut file, start) = start_of(path)?;
-    let other = |what: &str| Err(Error::file(path, format!("is {what}, which is not read; expected safetensors, PyTorch's .pth or .bin, or NumPy's .npz or .npy")));
+    let other =
+        |what: &str| Err(Error::file(path, format!("is {what}, which is not read; expected safetensors, PyTorch's .pth or .bin, or NumPy's .npz or .npy")));
     match &start[..] {
         [b'P', b'K', 3 | 5, 4 | 6, ..] => {
             let zip = Zip::open(&mut file).map_err(|reason| Error::file(path, reason))?;

@@ -224,7 +224,10 @@ fn element(descr: &str) -> Result<Stored, Reason> {
 }
 
 fn refused_type(descr: &str) -> Reason {
-    format!("has an array of {}, which cannot be read, expected floating-point numbers, integers up to 64 bits signed or 32 unsigned, or truth values", shown(descr))
+    format!(
+        "has an array of {}, which cannot be read, expected floating-point numbers, integers up to 64 bits signed or 32 unsigned, or truth values",
+        shown(descr)
+    )
 }
 
 fn unreadable(error: io::Error) -> Reason {

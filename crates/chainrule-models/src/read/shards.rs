@@ -35,7 +35,8 @@ impl Shards {
             return Err(fail(format!("is no index of files of weights: it has more than {LARGEST_INDEX} bytes")));
         }
         let index: serde_json::Value = serde_json::from_slice(&text).map_err(|error| fail(format!("is no index of files of weights: {error}")))?;
-        let map = index.get("weight_map").and_then(|map| map.as_object()).ok_or_else(|| fail("is no index of files of weights: it has no \"weight_map\"".into()))?;
+        let map =
+            index.get("weight_map").and_then(|map| map.as_object()).ok_or_else(|| fail("is no index of files of weights: it has no \"weight_map\"".into()))?;
         let mut shards = Shards { path: path.to_path_buf(), contents: BTreeMap::new(), files: BTreeMap::new(), file_of: BTreeMap::new() };
         for (name, file) in map {
             let file = file.as_str().ok_or_else(|| fail(format!("says of \"{}\" no file's name", shown(name))))?;

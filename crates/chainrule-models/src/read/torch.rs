@@ -139,7 +139,10 @@ fn read_old(file: &mut File) -> Result<Found, Reason> {
     for &key in machine.items(keys) {
         let Value::Text(key) = key else { return Err("has a storage without a key".into()) };
         let key = machine.bytes.of(key);
-        let storage = machine.storage_by(key).filter(|storage| storage.part_of.is_none()).ok_or_else(|| format!("has a storage \"{}\" that no tensor looks at", shown(key)))?;
+        let storage = machine
+            .storage_by(key)
+            .filter(|storage| storage.part_of.is_none())
+            .ok_or_else(|| format!("has a storage \"{}\" that no tensor looks at", shown(key)))?;
         let mut count = [0; 8];
         let mut from: &File = file;
         from.seek(SeekFrom::Start(at)).and_then(|_| from.read_exact(&mut count)).map_err(unreadable)?;

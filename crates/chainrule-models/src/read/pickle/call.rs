@@ -93,7 +93,9 @@ impl Machine<'_> {
         };
         let Some(offset) = fits() else {
             let (key, size) = (shown(&of.key), of.size().unwrap_or(u64::MAX));
-            return Err(format!("has a tensor that lies outside its storage \"{key}\" of {size} bytes: offset {offset:?}, shape {dims:?}, strides {strides:?}"));
+            return Err(format!(
+                "has a tensor that lies outside its storage \"{key}\" of {size} bytes: offset {offset:?}, shape {dims:?}, strides {strides:?}"
+            ));
         };
         self.views.push(View { storage, stored, offset, dims, strides });
         Ok(Value::Tensor((self.views.len() - 1) as u32))
