@@ -1,6 +1,7 @@
 //! [`Adapted`]: a model and its adapters by name: attached, switched, mixed, trained, merged, taken off.
 
 use crate::layered::Mix;
+use crate::merge::{Merged, swap};
 use crate::parts::{Parts, exchange};
 use crate::{Error, Method, Result};
 use chainrule_autograd::{Array, Rng, Tensor};
@@ -40,10 +41,10 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub struct Adapted<M> {
     pub(crate) model: M,
-    /// What the base's parameters were before they were frozen, in order.
-    trainable: Vec<bool>,
+    /// Whether the base's parameters were trained before they were frozen, by path.
+    pub(crate) trainable: BTreeMap<String, bool>,
     pub(crate) members: BTreeMap<String, Member>,
-    state: State,
+    pub(crate) state: State,
 }
 
 /// An adapter of a name. While it is active its parts are in the model, and the base's are here.
@@ -55,19 +56,40 @@ pub(crate) struct Member {
     trained: bool,
 }
 
+/// What is in the model.
 #[derive(Clone)]
-enum State {
+pub(crate) enum State {
     Base,
     Active(String),
     /// The parts of the mixture, which are in the model, so that here are the base's.
     Mixed(Vec<String>, Box<Parts>),
+    /// What is merged. Its merged weights are in the model, so that here are the base's, and the adapter's slots.
+    Merged(Box<State>, Vec<Merged>),
+}
+
+impl State {
+    fn names(&self) -> Vec<&str> {
+        match self {
+            State::Base => Vec::new(),
+            State::Active(name) => vec![name],
+            State::Mixed(names, _) => names.iter().map(String::as_str).collect(),
+            State::Merged(of, _) => of.names(),
+        }
+    }
+
+    /// Merges or unmerges, if this is something merged.
+    fn swap_merged(&mut self, model: &mut dyn Module) {
+        if let State::Merged(_, layers) = self {
+            swap(model, layers);
+        }
+    }
 }
 
 impl<M: Module> Adapted<M> {
     /// The model without adapters, all of it frozen.
     pub fn new(mut model: M) -> Adapted<M> {
-        let mut trainable = Vec::new();
-        params_mut(&mut model, |_, param| trainable.push(std::mem::replace(&mut param.trainable, false)));
+        let mut trainable = BTreeMap::new();
+        params_mut(&mut model, |path, param| _ = trainable.insert(path.to_string(), std::mem::replace(&mut param.trainable, false)));
         Adapted { model, trainable, members: BTreeMap::new(), state: State::Base }
     }
 
@@ -128,21 +150,20 @@ impl<M: Module> Adapted<M> {
 
     /// The names of those that are active: none, one, or those of a mixture.
     pub fn active(&self) -> Vec<&str> {
-        match &self.state {
-            State::Base => Vec::new(),
-            State::Active(name) => vec![name],
-            State::Mixed(names, _) => names.iter().map(String::as_str).collect(),
-        }
+        self.state.names()
     }
 
-    /// Lets this adapter work, and no other. It takes a walk over the model and copies no numbers.
+    /// Lets this adapter work, and no other; what was merged is unmerged. It takes a walk over the model and copies no numbers.
     ///
     /// # Errors
     /// A name that is not there.
     pub fn activate(&mut self, name: &str) -> Result<()> {
         self.member("activate", name)?;
-        if !matches!(&self.state, State::Active(active) if active == name) {
-            self.switch(State::Active(name.to_string()));
+        let is_own = |state: &State| matches!(state, State::Active(active) if active == name);
+        match &self.state {
+            State::Merged(of, _) if is_own(of) => self.unmerge(),
+            state if is_own(state) => {}
+            _ => _ = self.switch(State::Active(name.to_string())),
         }
         Ok(())
     }
@@ -212,7 +233,7 @@ impl<M: Module> Adapted<M> {
         M: Clone,
     {
         self.member("view", name)?;
-        let mut own = Adapted { model: self.model.clone(), trainable: Vec::new(), members: BTreeMap::new(), state: State::Base };
+        let mut own = Adapted { model: self.model.clone(), trainable: BTreeMap::new(), members: BTreeMap::new(), state: State::Base };
         // What is out and what comes in is all that the switch needs.
         for needed in self.active().into_iter().chain([name]) {
             own.members.insert(needed.to_string(), self.members[needed].clone());
@@ -225,8 +246,7 @@ impl<M: Module> Adapted<M> {
     /// The base: no adapter, and each parameter as trainable as it was.
     pub fn into_base(mut self) -> M {
         self.deactivate();
-        let mut trainable = self.trainable.into_iter();
-        params_mut(&mut self.model, |_, param| param.trainable = trainable.next().unwrap_or(param.trainable));
+        params_mut(&mut self.model, |path, param| param.trainable = self.trainable.get(path).copied().unwrap_or(param.trainable));
         self.model
     }
 
@@ -239,13 +259,15 @@ impl<M: Module> Adapted<M> {
         self.members.get(name).ok_or_else(|| Error::adapter(op, format!("there is no adapter \"{name}\", expected one of {:?}", self.names())))
     }
 
-    /// Goes over to another state, and returns the one before.
-    fn switch(&mut self, mut to: State) -> State {
+    /// Goes over to another state, of other parts, and returns the one before.
+    pub(crate) fn switch(&mut self, mut to: State) -> State {
         let mut from = std::mem::replace(&mut self.state, State::Base);
+        from.swap_merged(&mut self.model);
         let [mut out, mut into] = [self.parts_of(&mut from), self.parts_of(&mut to)];
         exchange(&mut self.model, &mut out, &mut into);
         self.give_back(&mut from, out);
         self.give_back(&mut to, into);
+        to.swap_merged(&mut self.model);
         self.state = to;
         from
     }
@@ -255,6 +277,7 @@ impl<M: Module> Adapted<M> {
             State::Base => None,
             State::Active(name) => self.members.get_mut(name).map(|member| &mut member.parts),
             State::Mixed(_, parts) => Some(parts),
+            State::Merged(of, _) => self.place_of(of),
         }
     }
     fn parts_of(&mut self, state: &mut State) -> Parts {

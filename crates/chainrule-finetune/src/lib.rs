@@ -30,6 +30,7 @@ mod gradual;
 mod interpolate;
 mod l2sp;
 mod layered;
+mod merge;
 mod method;
 mod methods;
 mod parts;
