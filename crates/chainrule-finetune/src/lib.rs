@@ -58,9 +58,12 @@ pub use rehearsal::Reservoir;
 pub use soup::{GreedySoup, greedy_soup, soup};
 pub use methods::BitFit;
 pub use methods::LayerNormTuning;
+pub use methods::lora_plus;
+pub use methods::{Bottleneck, BottleneckActivation, BottleneckAdapter, BottleneckWidth};
 pub use methods::{DoraAdapter, Lora, LoraAdapter, LoraBias, LoraInit, LowRank, Matrices, Rows};
 pub use methods::{Ia3, Ia3Adapter};
 pub use methods::{
     PTuning, PrefixEncoder, PrefixPrompt, PrefixTuning, PromptEncoder, PromptStart, PromptTuning, Reparameterisation, TokenPrompt, prompt_embeddings,
 };
+pub use methods::{Vera, VeraAdapter};
 pub use targets::Targets;

@@ -38,6 +38,15 @@ pub trait Method: fmt::Debug + Send + Sync {
     /// What it is for.
     fn selection(&self) -> &Selection;
 
+    /// Is told the slots that the selection means, with the shapes of their weights, before the first adapter is made.
+    ///
+    /// # Errors
+    /// Settings that name layers which are not among them; settings that make no sense; no memory.
+    fn prepare(&self, layers: &[(String, Vec<usize>)]) -> chainrule_nn::Result<()> {
+        let _ = layers;
+        Ok(())
+    }
+
     /// The adapter for a slot that the selection means; `None` for methods that adapt no slots. It must begin as the identity.
     ///
     /// # Errors

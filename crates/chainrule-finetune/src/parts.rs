@@ -25,6 +25,13 @@ impl Parts {
         model.visit(&mut Path::default(), &mut survey);
         let mut make = Make { method, rng, survey, parts: Parts::default(), meant: Vec::new(), error: None };
         make.survey.saved = saved(method, &make.survey)?;
+        let layers = std::mem::take(&mut make.survey.layers);
+        let chosen: Vec<_> =
+            layers.iter().filter(|(path, operation, _)| make.targeted(path, Some(*operation))).map(|(path, _, dims)| (path.clone(), dims.clone())).collect();
+        if let Some(error) = make.error.take() {
+            return Err(error);
+        }
+        method.prepare(&chosen)?;
         model.visit(&mut Path::default(), &mut make);
         let Make { survey, mut parts, meant, error, .. } = make;
         if let Some(error) = error {
@@ -32,7 +39,7 @@ impl Parts {
         }
         if let Some(targets) = &method.selection().targets {
             let modules = survey.params.iter().map(|(path, _)| parent(path).to_string());
-            let mut all: Vec<String> = survey.layers.iter().cloned().chain(modules).collect();
+            let mut all: Vec<String> = layers.into_iter().map(|(path, ..)| path).chain(modules).collect();
             all.sort();
             all.dedup();
             targets.check(method.name(), "layer that it can adapt", &meant, &all)?;
@@ -93,7 +100,8 @@ pub(crate) fn parent(path: &str) -> &str {
 /// What there is.
 #[derive(Default)]
 struct Survey {
-    layers: Vec<String>,
+    /// The slots, with their layers' operations and the shapes of their weights.
+    layers: Vec<(String, Operation, Vec<usize>)>,
     /// The slot that a layer's parameter belongs to, which need not be its parent in the walk, and the layer's operation.
     slots: HashMap<ParamId, (String, Operation)>,
     params: Vec<(String, Param)>,
@@ -109,7 +117,7 @@ impl Survey {
 
 impl Visitor for Survey {
     fn adapter(&mut self, path: &str, site: Site<'_>, _: Option<&dyn AnyAdapter>) {
-        self.layers.push(path.to_string());
+        self.layers.push((path.to_string(), site.operation, site.weight.value.dims().to_vec()));
         for param in [Some(site.weight), site.bias].into_iter().flatten() {
             self.slots.insert(param.id, (path.to_string(), site.operation));
         }

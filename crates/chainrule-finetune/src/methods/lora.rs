@@ -132,13 +132,15 @@ impl Lora {
 
 selecting!(Lora);
 
+/// Whether `layers` means the layer at this path: by its end after a dot, or as a pattern of it.
+fn means(layers: &str, path: &str) -> bool {
+    let matches = |text: &str| Pattern::new(text).is_ok_and(|pattern| pattern.matches(path));
+    ends_with(path, layers) || matches(layers) || matches(&format!("*.{layers}"))
+}
+
 /// What is said of the layer at this path, or else the general value.
 fn of_layer<T: Copy>(path: &str, pattern: &[(String, T)], general: T) -> T {
-    let fits = |layers: &str| {
-        let matches = |text: &str| Pattern::new(text).is_ok_and(|pattern| pattern.matches(path));
-        ends_with(path, layers) || matches(layers) || matches(&format!("*.{layers}"))
-    };
-    pattern.iter().find(|(layers, _)| fits(layers)).map_or(general, |(_, value)| *value)
+    pattern.iter().find(|(layers, _)| means(layers, path)).map_or(general, |(_, value)| *value)
 }
 
 impl Lora {
@@ -158,6 +160,16 @@ impl Method for Lora {
     }
     fn selection(&self) -> &Selection {
         &self.selection
+    }
+    fn prepare(&self, layers: &[(String, Vec<usize>)]) -> chainrule_nn::Result<()> {
+        let named = self.rank_pattern.iter().map(|(named, _)| named).chain(self.alpha_pattern.iter().map(|(named, _)| named));
+        for named in named {
+            if !layers.iter().any(|(path, _)| means(named, path)) {
+                let paths: Vec<String> = layers.iter().map(|(path, _)| path.clone()).collect();
+                return Err(Pattern::new(named)?.no_match(self.name(), "layer that is adapted", &paths));
+            }
+        }
+        Ok(())
     }
     fn adapter(&self, path: &str, site: &Site, rng: &mut Rng) -> Result<Option<BoxedAdapter>> {
         let (rank, alpha) = (self.rank_at(path), self.alpha_at(path));

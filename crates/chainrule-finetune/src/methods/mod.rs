@@ -1,24 +1,30 @@
 //! The methods, a file each: its formula, its settings, and what it puts into slots.
 
 mod bitfit;
+mod bottleneck;
 mod dora;
 mod ia3;
 mod layer_norm;
 mod lora;
+mod lora_plus;
 mod low_rank;
 mod p_tuning;
 mod prefix;
 mod prompt;
+mod vera;
 
 pub use bitfit::BitFit;
+pub use bottleneck::{Bottleneck, BottleneckActivation, BottleneckAdapter, BottleneckWidth};
 pub use dora::DoraAdapter;
 pub use ia3::{Ia3, Ia3Adapter};
 pub use layer_norm::LayerNormTuning;
 pub use lora::{Lora, LoraAdapter, LoraBias, LoraInit};
+pub use lora_plus::lora_plus;
 pub use low_rank::{LowRank, Matrices, Rows};
 pub use p_tuning::{PTuning, PromptEncoder, Reparameterisation};
 pub use prefix::{PrefixEncoder, PrefixPrompt, PrefixTuning};
 pub use prompt::{PromptStart, PromptTuning, TokenPrompt, prompt_embeddings};
+pub use vera::{Vera, VeraAdapter};
 
 use chainrule_autograd::{Error, Result};
 use chainrule_nn::Operation;

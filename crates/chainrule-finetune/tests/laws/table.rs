@@ -2,7 +2,7 @@
 
 use super::model::{Everything, everything};
 use chainrule_autograd::Rng;
-use chainrule_finetune::{Adapted, BitFit, Ia3, LayerNormTuning, Lora, LoraBias, LoraInit, Result};
+use chainrule_finetune::{Adapted, BitFit, Bottleneck, BottleneckActivation, Ia3, LayerNormTuning, Lora, LoraBias, LoraInit, Result, Vera};
 
 pub struct Row {
     pub name: &'static str,
@@ -51,6 +51,19 @@ pub const ROWS: &[Row] = &[
         partial: false,
     },
     Row { name: "ia3 by outputs", add: |m, rng| m.add("a", Ia3::outputs(["conv", "output"]).saving(["classifier"]), rng), merges: true, partial: false },
+    Row { name: "vera", add: |m, rng| m.add("a", Vera::rank(6).targets(["in_proj", "q_proj", "intermediate", "output"]), rng), merges: true, partial: false },
+    Row {
+        name: "bottleneck",
+        add: |m, rng| m.add("a", Bottleneck::houlsby().targets(["out_proj", "output"]).width(2).saving(["classifier"]), rng),
+        merges: false,
+        partial: false,
+    },
+    Row {
+        name: "bottleneck beside, with a norm",
+        add: |m, rng| m.add("a", Bottleneck::parallel().targets(["output"]).reduction(2).norm().activation(BottleneckActivation::Tanh), rng),
+        merges: false,
+        partial: false,
+    },
     Row { name: "bitfit", add: |m, rng| m.add("a", BitFit::new(), rng), merges: true, partial: false },
     Row { name: "bitfit on some", add: |m, rng| m.add("a", BitFit::new().targets(["output", "lstm"]), rng), merges: true, partial: false },
     Row { name: "layer norm tuning", add: |m, rng| m.add("a", LayerNormTuning::new(), rng), merges: true, partial: false },
