@@ -2,7 +2,7 @@
 
 use crate::peft::Config;
 use crate::{Error, Targets};
-use chainrule_autograd::{Result, Rng};
+use chainrule_autograd::{Array, Result, Rng};
 use chainrule_nn::{BoxedAdapter, BoxedPrompt, Operation, PromptSite, Site};
 use std::fmt;
 
@@ -69,6 +69,11 @@ pub trait Method: fmt::Debug + Send + Sync {
     fn prompt(&self, site: PromptSite, rng: &mut Rng) -> Result<Option<BoxedPrompt>> {
         let _ = (site, rng);
         Ok(None)
+    }
+
+    /// Arrays that all layers share, by the names that files have for them; known when an adapter is made.
+    fn shared(&self) -> Vec<(&'static str, Array)> {
+        Vec::new()
     }
 
     /// Writes the settings as PEFT's `adapter_config.json` has them, `peft_type` among them; `layers` are those that are adapted. What is selected is there already.

@@ -49,7 +49,7 @@ impl Method for BitFit {
         is_bias(path) && (targeted || self.selection.targets.is_none())
     }
     fn to_peft(&self, _: &[(String, Operation)], config: &mut Config) -> crate::Result<()> {
-        config.set("peft_type", crate::peft::methods::BITFIT);
+        crate::peft::write::bitfit(config);
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! Bottleneck adapters (Houlsby et al. 2019, "Parameter-Efficient Transfer Learning for NLP"; Pfeiffer et al. 2020, "AdapterFusion"; He et al. 2022, "Towards a Unified View of Parameter-Efficient Transfer Learning").
 
 use super::{expect_finite, refused, selecting};
+use crate::peft::Config;
 use crate::{Method, Selection};
 use chainrule_autograd::{Array, Error, Result, Rng, Tensor};
 use chainrule_nn::init::Init;
@@ -141,6 +142,10 @@ impl Method for Bottleneck {
             activation: self.activation,
             beside: self.beside,
         })))
+    }
+    fn to_peft(&self, _: &[(String, Operation)], config: &mut Config) -> crate::Result<()> {
+        crate::peft::write::bottleneck(self, config);
+        Ok(())
     }
 }
 

@@ -70,7 +70,7 @@ impl Method for Ia3 {
         Ok(Some(Box::new(Ia3Adapter { ia3_l: Param::new(Array::ones(&shape, site.weight.value.dtype())?), feedforward })))
     }
     fn to_peft(&self, layers: &[(String, Operation)], config: &mut Config) -> crate::Result<()> {
-        crate::peft::methods::write_ia3(self, layers, config)
+        crate::peft::write::ia3(self, layers, config)
     }
 }
 

@@ -188,7 +188,7 @@ impl Method for Lora {
         }
     }
     fn to_peft(&self, layers: &[(String, Operation)], config: &mut Config) -> crate::Result<()> {
-        crate::peft::methods::write_lora(self, layers, config);
+        crate::peft::write::lora(self, layers, config);
         Ok(())
     }
 }

@@ -99,7 +99,7 @@ impl Method for PTuning {
         Ok(Some(Box::new(PromptEncoder { embedding, lstm_head, mlp_head })))
     }
     fn to_peft(&self, _: &[(String, Operation)], config: &mut Config) -> crate::Result<()> {
-        crate::peft::methods::write_p_tuning(self, config);
+        crate::peft::write::p_tuning(self, config);
         Ok(())
     }
 }

@@ -77,7 +77,7 @@ impl Method for PrefixTuning {
         }))
     }
     fn to_peft(&self, _: &[(String, Operation)], config: &mut Config) -> crate::Result<()> {
-        crate::peft::methods::write_prefix(self, config);
+        crate::peft::write::prefix(self, config);
         Ok(())
     }
 }

@@ -111,7 +111,7 @@ impl Method for PromptTuning {
         Ok(Some(Box::new(TokenPrompt { prompt_embeddings })))
     }
     fn to_peft(&self, _: &[(String, Operation)], config: &mut Config) -> crate::Result<()> {
-        crate::peft::methods::write_prompt(self, config);
+        crate::peft::write::prompt(self, config);
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! VeRA (Kopiczko et al. 2023, "VeRA: Vector-based Random Matrix Adaptation"; PEFT's `VeraConfig`).
 
 use super::{expect_finite, expect_rate, refused, selecting};
+use crate::peft::Config;
 use crate::{Method, Selection, Targets};
 use chainrule_autograd::{Array, DType, Error, Result, Rng, Tensor};
 use chainrule_nn::init::{Fan, Init, Nonlinearity};
@@ -116,6 +117,13 @@ impl Method for Vera {
             b: Tensor::from(b).narrow(0, 0, outputs)?.into_array().cast(dtype)?,
             dropout: self.dropout,
         })))
+    }
+    fn shared(&self) -> Vec<(&'static str, Array)> {
+        self.projections.get().map_or_else(Vec::new, |[a, b]| vec![("base_model.vera_A", a.clone()), ("base_model.vera_B", b.clone())])
+    }
+    fn to_peft(&self, _: &[(String, Operation)], config: &mut Config) -> crate::Result<()> {
+        crate::peft::write::vera(self, config);
+        Ok(())
     }
 }
 

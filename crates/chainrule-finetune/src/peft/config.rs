@@ -28,13 +28,6 @@ impl Config {
         self.entries.insert(key.to_string(), value.into().0);
     }
 
-    /// Sets an entry that has none, or an empty one.
-    pub(super) fn set_unless_there(&mut self, key: &str, value: impl Into<Setting>) {
-        if !self.has(key) {
-            self.set(key, value);
-        }
-    }
-
     /// Whether there is an entry, and it is not null, false or empty.
     pub fn has(&self, key: &str) -> bool {
         self.entries.get(key).is_some_and(|value| !is_empty(value))
@@ -157,6 +150,16 @@ impl<'a> Reader<'a> {
 
     pub fn warn(&mut self, warning: String) {
         self.warnings.push(warning);
+    }
+
+    /// Whether there is an entry with a value.
+    pub fn has(&self, key: &str) -> bool {
+        self.config.has(key)
+    }
+
+    /// A whole number; 0 unless it is there.
+    pub fn key(&mut self, key: &'static str) -> Result<u64> {
+        self.value(key).map_or(Some(0), Value::as_u64).ok_or_else(|| self.wrong(key, "a whole number"))
     }
 
     /// A whole number above 0.

@@ -3,7 +3,7 @@
 use super::Config;
 use super::names::Names;
 use crate::{Method, Result, Selection};
-use chainrule_autograd::{Error, Rng};
+use chainrule_autograd::{Array, Error, Rng};
 use chainrule_nn::source::Entry;
 use chainrule_nn::{BoxedAdapter, BoxedPrompt, LoadReport, Mismatch, Operation, PromptSite, Site, Unmatched};
 use std::collections::BTreeMap;
@@ -32,6 +32,12 @@ impl Method for Given {
     fn prompt(&self, site: PromptSite, rng: &mut Rng) -> Result<Option<BoxedPrompt>, Error> {
         self.method.prompt(site, rng)
     }
+    fn prepare(&self, layers: &[(String, Vec<usize>)]) -> chainrule_nn::Result<()> {
+        self.method.prepare(layers)
+    }
+    fn shared(&self) -> Vec<(&'static str, Array)> {
+        self.method.shared()
+    }
     fn to_peft(&self, layers: &[(String, Operation)], config: &mut Config) -> Result<()> {
         self.method.to_peft(layers, config)?;
         config.extend(&self.config);
@@ -39,15 +45,15 @@ impl Method for Given {
     }
 }
 
-/// The rank that a configuration gives the layer at a path.
-pub(super) type RankAt = Box<dyn Fn(&str) -> usize + Send + Sync>;
+/// The name and extents of the matrix in which a configuration's sizes show, for the layer at a path.
+pub(super) type Expected = Box<dyn Fn(&str, &Site) -> (&'static str, Vec<usize>) + Send + Sync>;
 
 /// A method that makes only what a file has the numbers for, so that a hostile configuration gets no memory.
 pub(super) struct Bounded<'a> {
     pub method: &'a dyn Method,
     /// What is meant in this model.
     pub selection: Selection,
-    pub rank: Option<RankAt>,
+    pub expected: Option<Expected>,
     pub contents: &'a BTreeMap<String, Entry>,
     pub names: &'a Names,
     /// Matrices that the file lacks or has in other shapes.
@@ -61,9 +67,8 @@ impl std::fmt::Debug for Bounded<'_> {
 }
 
 impl Bounded<'_> {
-    /// Whether the file has the matrix A of this rank for this layer.
-    fn fits(&self, path: &str, site: &Site, rank: usize) -> bool {
-        let (inner, dims) = first_matrix(site, rank);
+    /// Whether the file has this matrix for this layer.
+    fn fits(&self, path: &str, site: &Site, (inner, dims): (&str, Vec<usize>)) -> bool {
         let name = format!("{}.{inner}", self.names.at(path));
         let found = self.contents.get(&name);
         if found.is_some_and(|entry| entry.dims() == dims) {
@@ -82,22 +87,6 @@ impl Bounded<'_> {
     }
 }
 
-/// The name and extents of A.
-fn first_matrix(site: &Site, rank: usize) -> (&'static str, Vec<usize>) {
-    let dims = site.weight.value.dims();
-    let groups = match site.operation {
-        Operation::Embedding { .. } => return ("lora_embedding_A", vec![rank, dims.first().copied().unwrap_or(0)]),
-        Operation::Conv1d(window) => window.groups,
-        Operation::Conv2d(window) => window.groups,
-        Operation::Conv3d(window) => window.groups,
-        _ => 1,
-    };
-    let mut own = vec![rank];
-    own.extend(dims.get(1).map(|inputs| inputs.saturating_mul(groups)));
-    own.extend(dims.iter().skip(2));
-    ("lora_A.weight", own)
-}
-
 impl Method for Bounded<'_> {
     fn name(&self) -> &'static str {
         self.method.name()
@@ -105,8 +94,12 @@ impl Method for Bounded<'_> {
     fn selection(&self) -> &Selection {
         &self.selection
     }
+    fn prepare(&self, layers: &[(String, Vec<usize>)]) -> chainrule_nn::Result<()> {
+        // Patterns for single layers may mean none, in PEFT.
+        if self.expected.is_some() { Ok(()) } else { self.method.prepare(layers) }
+    }
     fn adapter(&self, path: &str, site: &Site, rng: &mut Rng) -> Result<Option<BoxedAdapter>, Error> {
-        if self.rank.as_ref().is_some_and(|rank| !self.fits(path, site, rank(path))) {
+        if self.expected.as_ref().is_some_and(|expected| !self.fits(path, site, expected(path, site))) {
             return Ok(None);
         }
         self.method.adapter(path, site, rng)

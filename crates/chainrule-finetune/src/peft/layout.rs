@@ -10,6 +10,8 @@ use std::collections::BTreeSet;
 pub(super) struct Layout {
     pub modules: BTreeSet<String>,
     pub layers: Vec<(String, Operation)>,
+    /// The shapes of their weights.
+    pub weights: Vec<Vec<usize>>,
     pub prompt: Option<PromptSite>,
     params: Vec<(String, Param)>,
     /// Of what holds the base's weights in another form.
@@ -100,8 +102,9 @@ impl Visitor for Layout {
     fn adapter(&mut self, path: &str, site: Site<'_>, adapter: Option<&dyn AnyAdapter>) {
         self.modules.insert(path.to_string());
         self.layers.push((path.to_string(), site.operation));
+        self.weights.push(site.weight.value.dims().to_vec());
         if let Some(adapter) = adapter {
-            params(adapter, |_, param| drop(self.inner.insert(param.id)));
+            params(adapter, |_, param| self.inner.extend([param.id]));
         }
     }
     fn prompt(&mut self, _: &str, site: PromptSite, _: Option<&dyn chainrule_nn::AnyPrompt>) {

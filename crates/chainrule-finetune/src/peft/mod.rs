@@ -3,10 +3,11 @@
 //! | method | `peft_type` |
 //! |---|---|
 //! | LoRA, DoRA, rsLoRA, LoRA+ | `LORA` |
+//! | VeRA | `VERA` |
 //! | (IA)³ | `IA3` |
 //! | layer-norm tuning | `LN_TUNING` |
 //! | prompt tuning, P-tuning, prefix tuning | `PROMPT_TUNING`, `P_TUNING`, `PREFIX_TUNING`: what the network makes, not the network |
-//! | BitFit | `CHAINRULE_BITFIT`, which PEFT does not know and refuses |
+//! | BitFit, bottleneck adapters | `CHAINRULE_BITFIT`, `CHAINRULE_BOTTLENECK`, which PEFT does not know and refuses |
 //!
 //! Of a configuration, entries without a value are passed over, those that are not known are kept and warned of, and those that would change what the model gives and are not supported are errors that name them.
 
@@ -14,8 +15,10 @@ mod config;
 mod folder;
 mod given;
 mod layout;
-pub(crate) mod methods;
 mod names;
+mod read;
+mod twister;
+pub(crate) mod write;
 
 pub use config::{Config, Setting};
 
@@ -33,6 +36,10 @@ use names::{Cleaned, Named, Names, is_within};
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+
+/// Types that PEFT does not have.
+pub(crate) const BITFIT: &str = "CHAINRULE_BITFIT";
+pub(crate) const BOTTLENECK: &str = "CHAINRULE_BOTTLENECK";
 
 /// What came of loading an adapter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -89,7 +96,10 @@ impl<M: Module + Clone> Adapted<M> {
         let selection = member.method.selection();
         let config = described(&*member.method, &member.parts, &layout)?;
         let names = Names::new(config.text("peft_type").unwrap_or_default(), !member.parts.prompts.is_empty(), &selection.save);
-        let tensors = Named { parts: &mut member.parts, names: &names }.tensors()?;
+        let mut tensors = Named { parts: &mut member.parts, names: &names }.tensors()?;
+        if config.has("save_projection") {
+            tensors.extend(member.method.shared().into_iter().map(|(name, array)| (name.to_string(), array)));
+        }
         folder::write(folder.as_ref(), &config, &tensors)
     }
 }
@@ -112,14 +122,14 @@ impl<M: Module> Adapted<M> {
         self.add_made("load", name, false, |model| {
             let mut source = Cleaned::of(&mut source);
             let mut reader = Reader::new(&file, &config);
-            let described = methods::read(&mut reader, source.contents())?;
             let layout = Layout::of(model);
+            let described = read::read(&mut reader, &mut source, &layout)?;
             let selection = resolved(described.method.selection(), &layout, &mut reader)?;
             let with_prompt = source.contents().contains_key("prompt_embeddings");
             let names = Names::new(config.text("peft_type").unwrap_or_default(), with_prompt, &selection.save);
 
             let contents = source.contents().clone();
-            let bounded = Bounded { method: &*described.method, selection, rank: described.rank, contents: &contents, names: &names, unfit: Mutex::default() };
+            let bounded = Bounded { method: &*described.method, selection, expected: described.expected, contents: &contents, names: &names, unfit: Mutex::default() };
             // The numbers that this draws are replaced by the file's.
             let made = Parts::made(model, &bounded, &mut Rng::seeded(0));
             let unfit = bounded.unfit.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());

@@ -135,6 +135,14 @@ impl Cleaned<'_> {
         }
         Cleaned { file, contents, written }
     }
+
+    /// Reads an array that belongs to no layer, after which it is no more among the contents.
+    pub fn take(&mut self, name: &str) -> Result<Option<Array>> {
+        let Some(dtype) = self.contents.get(name).map(|entry| entry.dtype().unwrap_or(DType::F32)) else { return Ok(None) };
+        let array = self.read(name, dtype)?;
+        self.contents.remove(name);
+        Ok(Some(array))
+    }
 }
 
 impl Source for Cleaned<'_> {

@@ -9,6 +9,10 @@ mod recurrent;
 mod trajectories;
 mod windows;
 
+#[cfg(all(feature = "finetune", feature = "models"))]
+#[path = "../peft/replay.rs"]
+mod adapters;
+
 use case::{Case, error};
 use chainrule::{DType, Rng, Tape, Tensor};
 use std::path::{Path, PathBuf};
@@ -115,6 +119,33 @@ fn compare(case: &Case, dtype: DType, tolerance: f64) -> Result<bool, String> {
     Ok(true)
 }
 
+/// A folder of adapters, where there is one.
+#[cfg(all(feature = "finetune", feature = "models"))]
+fn replay_adapters(folder: &Path, is_own: bool, tally: &mut Tally) {
+    if !folder.exists() {
+        assert!(!is_own, "{} is missing", folder.display());
+        return println!("absent: peft");
+    }
+    let before = (tally.passed, tally.failed.len());
+    match adapters::folder(folder, None) {
+        Err(why) => tally.add("peft".to_string(), "peft", Outcome::Failed(why)),
+        Ok(lines) => lines.into_iter().for_each(|line| {
+            let outcome = match line.outcome {
+                Ok(off) if off <= adapters::TOLERANCE => Outcome::Passed,
+                Ok(off) => Outcome::Failed(format!("logits are off by {off:.2e}")),
+                Err(why) => Outcome::Failed(why),
+            };
+            tally.add(format!("peft/{}", line.name), "peft", outcome);
+        }),
+    }
+    println!("peft: {} passed, {} failed, 0 unsupported", tally.passed - before.0, tally.failed.len() - before.1);
+}
+
+#[cfg(not(all(feature = "finetune", feature = "models")))]
+fn replay_adapters(_: &Path, _: bool, tally: &mut Tally) {
+    tally.add("peft".to_string(), "peft", Outcome::Unsupported);
+}
+
 #[test]
 fn golden() {
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/cases");
@@ -138,6 +169,7 @@ fn golden() {
         println!("{family}: {} passed, {} failed, {} unsupported", tally.passed - before.0, tally.failed.len() - before.1, tally.unsupported.len() - before.2);
     }
     trajectories::replay(&folder, is_own, &mut tally);
+    replay_adapters(&folder.join("peft"), is_own, &mut tally);
     println!("golden: {} passed, {} failed, {} unsupported", tally.passed, tally.failed.len(), tally.unsupported.len());
     assert!(tally.passed + tally.failed.len() + tally.unsupported.len() > 0, "nothing to replay in {}", folder.display());
     assert!(tally.failed.is_empty(), "failed: {:?}", tally.failed);

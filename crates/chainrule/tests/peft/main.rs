@@ -7,7 +7,11 @@ mod replay;
 
 use chainrule::finetune::Adapted;
 use chainrule::models::{BertConfig, BertForSequenceClassification, Pooling};
-use replay::{Line, TOLERANCE};
+use chainrule::nn::{load_state_dict, safetensors, state_dict};
+use chainrule::{Array, DType, Rng, Tensor};
+use replay::{Cases, Line, TOLERANCE};
+use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 fn cases() -> PathBuf {
@@ -64,6 +68,49 @@ fn further_adapters_give_their_logits() {
         assert!(model.names().is_empty());
     }
     assert!(failed.is_empty(), "{failed:?}");
+}
+
+/// A folder beside the project, or another that the environment names; `None` is said aloud.
+fn beside(variable: &str, default: &str, inside: &str) -> Option<PathBuf> {
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared").join(default);
+    let found = std::env::var_os(variable).map_or_else(default, PathBuf::from).join(inside);
+    if !found.exists() {
+        println!("SKIPPED: {} is not there; name the folder by {variable}", found.display());
+        return None;
+    }
+    Some(found)
+}
+
+/// A list of lists, row by row.
+fn array(value: &Value, dtype: DType) -> Array {
+    let rows: Vec<&Vec<Value>> = value.as_array().expect("rows").iter().map(|row| row.as_array().expect("a row")).collect();
+    let numbers: Vec<f64> = rows.iter().flat_map(|row| row.iter().map(|x| x.as_f64().expect("a number"))).collect();
+    Array::from_slice(&numbers, &[rows.len(), rows[0].len()]).and_then(|array| array.cast(dtype)).expect("an array")
+}
+
+#[test]
+fn adapters_of_minilm_give_their_logits() {
+    let Some(data) = beside("CHAINRULE_DATA", "data", "minilm") else { return };
+    let Some(folder) = beside("CHAINRULE_FIXTURES", "fixtures", "golden/peft_minilm") else { return };
+    let golden: Value = serde_json::from_slice(&std::fs::read(folder.join("golden.json")).expect("golden.json")).expect("JSON");
+    let config = BertConfig::from_file(data.join("config.json")).expect("a configuration");
+    let open = BertForSequenceClassification::open(&config, data.join("model_f16.safetensors"), 2, Pooling::First, &mut Rng::seeded(0));
+    let mut model = open.expect("MiniLM");
+    let mut state = state_dict(&model).expect("paths");
+    state.extend(safetensors::read(folder.join("base_classifier_seed7.safetensors")).expect("the base's head"));
+    let _complete = load_state_dict(&mut model, &state).expect("a head that fits");
+
+    let mut logits = BTreeMap::from([("base".to_string(), array(&golden["base_logits"], DType::F32))]);
+    for (name, case) in golden["cases"].as_object().expect("cases") {
+        let recorded = array(&case["logits"], DType::F32);
+        if case.get("merged_max_abs_diff").is_some() && name != "ln_tuning" {
+            logits.insert(format!("merged.{name}"), recorded.clone());
+        }
+        logits.insert(name.clone(), recorded);
+    }
+    let (input, mask) = (array(&golden["input_ids"], DType::I64), array(&golden["attention_mask"], DType::U8));
+    let cases = Cases { folder, input: Tensor::from(input), mask: Some(Tensor::from(mask)), logits };
+    expect_near("minilm", cases.replay(model, out("minilm").as_deref()).expect("cases"));
 }
 
 fn tiny() -> BertForSequenceClassification {
