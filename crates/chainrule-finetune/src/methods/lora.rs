@@ -5,7 +5,7 @@ use super::{DoraAdapter, expect_finite, is_bias, selecting};
 use crate::peft::Config;
 use crate::targets::ends_with;
 use crate::{Method, Selection, Targets};
-use chainrule_autograd::{Result, Rng, Tensor};
+use chainrule_autograd::{Error, Result, Rng, Tensor};
 use chainrule_nn::{Adapter, BoxedAdapter, Module, Operation, Pattern, Site};
 
 /// `y = x Wᵀ + b + (alpha / r) · dropout(x) Aᵀ Bᵀ`, for A `[r, In]` and B `[Out, r]`.
@@ -52,6 +52,8 @@ pub struct Lora {
     pub bias: LoraBias,
     /// Whether magnitude and direction are trained apart: see [`DoraAdapter`] (PEFT's `use_dora`).
     pub dora: bool,
+    /// Whether a bias stands behind B (PEFT's `lora_bias`).
+    pub bias_of_b: bool,
     /// How A begins (PEFT's `init_lora_weights`).
     pub init: LoraInit,
 }
@@ -91,6 +93,7 @@ impl Lora {
             rank_stabilized: false,
             bias: LoraBias::None,
             dora: false,
+            bias_of_b: false,
             init: LoraInit::Kaiming,
         }
     }
@@ -123,6 +126,10 @@ impl Lora {
     /// With magnitude and direction apart: [`DoraAdapter`].
     pub fn dora(self) -> Lora {
         Lora { dora: true, ..self }
+    }
+    /// With a bias behind B.
+    pub fn bias_of_b(self) -> Lora {
+        Lora { bias_of_b: true, ..self }
     }
     /// With A drawn so.
     pub fn init(self, init: LoraInit) -> Lora {
@@ -176,6 +183,10 @@ impl Method for Lora {
         expect_finite(self.name(), "alpha", alpha)?;
         expect_dropout(self.name(), site, self.dropout)?;
         let low = LowRank::new(self.name(), site, rank, self.init, rng)?;
+        if self.bias_of_b && self.dora {
+            return Err(Error::value(self.name(), "got a bias behind B, which has no place where magnitude and direction are apart"));
+        }
+        let low = if self.bias_of_b { low.with_bias(self.name(), site)? } else { low };
         let scale = alpha / if self.rank_stabilized { (rank as f64).sqrt() } else { rank as f64 };
         let lora = LoraAdapter { low, scale, dropout: self.dropout };
         Ok(Some(if self.dora { Box::new(DoraAdapter::new(lora, site)?) } else { Box::new(lora) }))
@@ -222,5 +233,8 @@ impl Adapter for LoraAdapter {
 
     fn merged(&self, weight: &Tensor) -> Result<Tensor> {
         weight.add(&self.low.delta(weight, self.scale)?)
+    }
+    fn merged_bias(&self, bias: &Tensor) -> Result<Tensor> {
+        self.low.merged_bias(bias, self.scale)
     }
 }

@@ -23,6 +23,16 @@ pub struct Matrices {
     /// B: `[Out, r]`; for convolutions `[OC, r/groups, 1..]`.
     #[module(name = "lora_B.weight")]
     pub lora_b: Param,
+    /// A bias behind B, `[Out]`.
+    #[module(name = "lora_B.bias")]
+    pub lora_b_bias: Option<Param>,
+}
+
+impl Matrices {
+    /// The bias times the factor.
+    fn bias(&self, x: &Tensor, scale: f64) -> Result<Option<Tensor>> {
+        self.lora_b_bias.as_ref().map(|bias| scaled(bias, x, scale)).transpose()
+    }
 }
 
 /// `ΔW = Aᵀ Bᵀ`
@@ -67,30 +77,54 @@ impl LowRank {
             LoraInit::Kaiming => Init::layer_default(),
             LoraInit::Gaussian => Init::Normal { mean: 0.0, deviation: 1.0 / rank as f64 },
         };
-        Ok(LowRank::Matrices(Matrices { lora_a: Param::new(init.array(&a, dtype, rng)?), lora_b: Param::new(Array::zeros(&b, dtype)?) }))
+        Ok(LowRank::Matrices(Matrices { lora_a: Param::new(init.array(&a, dtype, rng)?), lora_b: Param::new(Array::zeros(&b, dtype)?), lora_b_bias: None }))
     }
 
     /// `scale · ΔW` applied to x: through the r numbers in the middle, ΔW being never formed.
     pub(super) fn path(&self, x: &Tensor, operation: Operation, scale: f64) -> Result<Tensor> {
         match (self, operation) {
-            (LowRank::Matrices(pair), Operation::Linear) => x.linear(&pair.lora_a.on(x)?, None)?.linear(&scaled(&pair.lora_b, x, scale)?, None),
+            (LowRank::Matrices(pair), Operation::Linear) => {
+                x.linear(&pair.lora_a.on(x)?, None)?.linear(&scaled(&pair.lora_b, x, scale)?, pair.bias(x, scale)?.as_ref())
+            }
             (LowRank::Matrices(pair), Operation::Conv1d(window)) => {
                 let low = x.conv1d(&pair.lora_a.on(x)?, None, &options::Conv1d { groups: 1, ..window })?;
-                low.conv1d(&scaled(&pair.lora_b, x, scale)?, None, &options::Conv1d { groups: window.groups, ..Default::default() })
+                low.conv1d(&scaled(&pair.lora_b, x, scale)?, pair.bias(x, scale)?.as_ref(), &options::Conv1d { groups: window.groups, ..Default::default() })
             }
             (LowRank::Matrices(pair), Operation::Conv2d(window)) => {
                 let low = x.conv2d(&pair.lora_a.on(x)?, None, &options::Conv2d { groups: 1, ..window })?;
-                low.conv2d(&scaled(&pair.lora_b, x, scale)?, None, &options::Conv2d { groups: window.groups, ..Default::default() })
+                low.conv2d(&scaled(&pair.lora_b, x, scale)?, pair.bias(x, scale)?.as_ref(), &options::Conv2d { groups: window.groups, ..Default::default() })
             }
             (LowRank::Matrices(pair), Operation::Conv3d(window)) => {
                 let low = x.conv3d(&pair.lora_a.on(x)?, None, &options::Conv3d { groups: 1, ..window })?;
-                low.conv3d(&scaled(&pair.lora_b, x, scale)?, None, &options::Conv3d { groups: window.groups, ..Default::default() })
+                low.conv3d(&scaled(&pair.lora_b, x, scale)?, pair.bias(x, scale)?.as_ref(), &options::Conv3d { groups: window.groups, ..Default::default() })
             }
             (LowRank::Rows(pair), Operation::Embedding { padding }) => {
                 let low = pair.lora_embedding_a.on(x)?.transpose(0, 1)?.embedding(x, padding)?;
                 low.linear(&scaled(&pair.lora_embedding_b, x, scale)?, None)
             }
             (_, other) => Err(Error::value("lora", format!("these matrices do not fit a layer of {other:?}"))),
+        }
+    }
+
+    /// With a bias behind B, which begins as zero. Merged it is a change of the layer's bias.
+    pub(super) fn with_bias(mut self, op: &'static str, site: &Site) -> Result<LowRank> {
+        match (&mut self, site.bias, site.operation) {
+            (LowRank::Matrices(pair), Some(bias), operation) if operation != Operation::Weight => {
+                pair.lora_b_bias = Some(Param::new(Array::zeros(bias.value.dims(), bias.value.dtype())?));
+                Ok(self)
+            }
+            (_, _, operation) => {
+                let message = format!("got a bias behind B for a layer of {operation:?}, expected a linear layer or a convolution with a bias of its own");
+                Err(Error::value(op, message))
+            }
+        }
+    }
+
+    /// The layer's bias with `scale` times that behind B.
+    pub(super) fn merged_bias(&self, bias: &Tensor, scale: f64) -> Result<Tensor> {
+        match self {
+            LowRank::Matrices(pair) => pair.bias(bias, scale)?.map_or(Ok(bias.clone()), |own| bias.add(&own)),
+            LowRank::Rows(_) => Ok(bias.clone()),
         }
     }
 

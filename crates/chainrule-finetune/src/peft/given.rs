@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex};
 pub(super) struct Given {
     pub method: Arc<dyn Method>,
     pub config: Config,
+    /// Whether the entries are all that there is to say.
+    pub complete: bool,
 }
 
 impl Method for Given {
@@ -39,7 +41,10 @@ impl Method for Given {
         self.method.shared()
     }
     fn to_peft(&self, layers: &[(String, Operation)], config: &mut Config) -> Result<()> {
-        self.method.to_peft(layers, config)?;
+        match self.complete {
+            true => *config = Config::new(),
+            false => self.method.to_peft(layers, config)?,
+        }
         config.extend(&self.config);
         Ok(())
     }

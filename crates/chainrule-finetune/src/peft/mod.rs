@@ -144,7 +144,7 @@ impl<M: Module> Adapted<M> {
             let loading = Loading { may_lack: lacking.into_iter().collect::<chainrule_nn::Result<_>>()?, ..Loading::default() };
             let numbers = load_from(&mut named, &mut source, &loading)?;
             let report = AdapterReport { numbers, warnings: reader.finish() };
-            Ok((parts, Arc::new(Given { method: described.method, config: config.clone() }), report))
+            Ok((parts, Arc::new(Given { method: described.method, config: config.clone(), complete: true }), report))
         })
     }
 
@@ -157,7 +157,7 @@ impl<M: Module> Adapted<M> {
         if let Some(member) = self.members.get_mut(name) {
             let mut config = Config::new();
             config.set(key, value);
-            member.method = Arc::new(Given { method: member.method.clone(), config });
+            member.method = Arc::new(Given { method: member.method.clone(), config, complete: false });
         }
         Ok(())
     }
@@ -188,7 +188,6 @@ fn described(method: &dyn crate::Method, parts: &Parts, layout: &Layout) -> Resu
         config.set("num_attention_heads", site.heads);
         config.set("token_dim", site.features);
         config.set("num_transformer_submodules", 1usize);
-        config.set("encoder_hidden_size", site.features);
     }
     method.to_peft(&layers, &mut config)?;
     config.set("inference_mode", true);
@@ -219,13 +218,16 @@ fn resolved(selection: &Selection, layout: &Layout, reader: &mut Reader) -> Resu
             Some(Targets::InLayers { layers, lists, .. }) => Targets::InLayers { names: vec![name.clone()], layers: layers.clone(), lists: lists.clone() },
             _ => Targets::Names(vec![name.clone()]),
         };
-        let mut means = false;
-        for path in layout.modules.iter().filter(|path| !is_within(&format!("{path}."), &save)) {
-            means |= one.match_path(path, None)? && !excluded(path)?;
+        let (mut means, mut left) = (false, false);
+        for path in &layout.modules {
+            let meant = one.match_path(path, None)?;
+            means |= meant;
+            left |= meant && !is_within(&format!("{path}."), &save) && !excluded(path)?;
         }
-        match means {
-            true => kept.push(name.clone()),
-            false => reader.warn(format!("\"target_modules\" names \"{name}\", which means no layer that is adapted")),
+        if left {
+            kept.push(name.clone());
+        } else if !means {
+            reader.warn(format!("\"target_modules\" names \"{name}\", which this model has not"));
         }
     }
     // If none means anything, the error for the first says what is near.

@@ -84,7 +84,7 @@ fn selection(reader: &mut Reader) -> Result<Selection> {
 
 fn lora(reader: &mut Reader) -> Result<Described> {
     reader.refuse(&["use_qalora", "layer_replication", "target_parameters", "alora_invocation_tokens", "megatron_config", "trainable_token_indices"])?;
-    reader.refuse(&["arrow_config", "use_bdlora", "kasa_config", "monteclora_config", "ensure_weight_tying", "lora_bias"])?;
+    reader.refuse(&["arrow_config", "use_bdlora", "kasa_config", "monteclora_config", "ensure_weight_tying"])?;
     reader.pass_over(&["eva_config", "loftq_config", "corda_config", "lora_ga_config", "velora_config", "qalora_group_size", "megatron_core"]);
     let init = match reader.word("init_lora_weights", &["", "gaussian", "eva", "orthogonal", "mica"]) {
         Ok("gaussian") => LoraInit::Gaussian,
@@ -110,6 +110,7 @@ fn lora(reader: &mut Reader) -> Result<Described> {
         rank_stabilized: reader.flag("use_rslora", false)?,
         bias,
         dora: reader.flag("use_dora", false)?,
+        bias_of_b: reader.flag("lora_bias", false)?,
         init,
     };
     let own = lora.clone();

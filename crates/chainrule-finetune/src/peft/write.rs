@@ -13,6 +13,7 @@ pub(crate) fn lora(lora: &Lora, layers: &[(String, Operation)], config: &mut Con
     config.set("lora_dropout", lora.dropout);
     config.set("use_rslora", lora.rank_stabilized);
     config.set("use_dora", lora.dora);
+    config.set("lora_bias", lora.bias_of_b);
     config.set("bias", match lora.bias {
         LoraBias::None => "none",
         LoraBias::All => "all",
@@ -107,7 +108,9 @@ pub(crate) fn bottleneck(bottleneck: &Bottleneck, config: &mut Config) {
     });
     config.set("norm", bottleneck.norm);
     config.set("parallel", bottleneck.beside.is_some());
-    config.set("scale", bottleneck.beside.unwrap_or(1.0));
+    if let Some(scale) = bottleneck.beside {
+        config.set("scale", scale);
+    }
 }
 
 /// BitFit, which PEFT has not by itself.

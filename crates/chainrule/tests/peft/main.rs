@@ -3,6 +3,7 @@
 //!     CHAINRULE_PEFT=FOLDER CHAINRULE_PEFT_OUT=FOLDER cargo test --release -p chainrule --test peft -- --nocapture
 #![cfg(all(feature = "finetune", feature = "models"))]
 
+mod own;
 mod replay;
 
 use chainrule::finetune::Adapted;
