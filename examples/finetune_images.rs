@@ -9,8 +9,8 @@ use chainrule::data::{Dataset, Loader, TensorDataset};
 use chainrule::finetune::{GradualUnfreezing, discriminative};
 use chainrule::models::{MobileNetV2, read::Checkpoint};
 use chainrule::nn::{Layer, count, freeze, unfreeze};
-use chainrule::options::{Filter, Interpolation};
 use chainrule::optim::{AdamW, Schedule};
+use chainrule::options::{Filter, Interpolation};
 use chainrule::train::{correct, peak_memory};
 use chainrule::{DType, Result, Rng, Tape, Tensor};
 use std::error::Error;
@@ -28,7 +28,8 @@ const GROUPS: [&str; 4] = ["classifier.*", "features.{14,15,16,17,18}.*", "featu
 
 /// Images u8 `[N, 3, 32, 32]` and classes i64 `[N]`.
 fn cifar(file: &Path, most: usize) -> Result<TensorDataset<2>, Box<dyn Error>> {
-    let packed = std::fs::File::open(file).map_err(|error| format!("{}: {error}; see the head of this example, or name another folder by CHAINRULE_DATA", file.display()))?;
+    let packed = std::fs::File::open(file)
+        .map_err(|error| format!("{}: {error}; see the head of this example, or name another folder by CHAINRULE_DATA", file.display()))?;
     let mut bytes = Vec::new();
     flate2::read::GzDecoder::new(packed).read_to_end(&mut bytes)?;
     if bytes.is_empty() || bytes.len() % RECORD != 0 {

@@ -36,7 +36,8 @@ struct Cut {
 
 /// A word and its tag a line, sentences apart by empty lines.
 fn sentences(file: &Path) -> Result<Vec<Sentence>, Box<dyn Error>> {
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}; see the head of this example, or name another folder by CHAINRULE_DATA", file.display()))?;
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| format!("{}: {error}; see the head of this example, or name another folder by CHAINRULE_DATA", file.display()))?;
     let mut all = vec![Sentence { words: vec![], tags: vec![] }];
     for line in text.lines() {
         let (word, tag) = line.split_once('\t').unwrap_or((line, "O"));

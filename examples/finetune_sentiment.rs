@@ -1,6 +1,6 @@
-//! Six ways to teach MiniLM whether a review of a film is good or bad (SST-2), side by side.
+//! Several ways to teach MiniLM whether a review of a film is good or bad (SST-2), side by side.
 //!
-//!     cargo run --release --features tokenizers --example finetune_sentiment -- [--methods frozen,bitfit,lora,lora_all,full] [--epochs 2] [--seeds 0]
+//!     cargo run --release --features tokenizers --example finetune_sentiment -- [--methods frozen,bitfit,lora,lora_all,bottleneck,full] [--epochs 2] [--seeds 0]
 //!         [--threads 2] [--limit-steps N] [--cache-features] [--data DIR]
 //!
 //! Mean-pooled MiniLM and a linear head of two classes, batches of 32, at most 64 tokens, filled up to the longest of a batch; AdamW without decay, gradients clipped to norm 1,
@@ -9,7 +9,7 @@
 //!
 //! Reads `minilm/` (sentence-transformers/all-MiniLM-L6-v2) and `text/sst2/{train,dev}.tsv` (a sentence, a tab, 0 or 1) of the folder that `--data` or `CHAINRULE_DATA` names, else of `../shared/data`.
 
-use chainrule::finetune::{Adapted, Lora, freeze, unfreeze};
+use chainrule::finetune::{Adapted, BitFit, Bottleneck, Lora, freeze};
 use chainrule::models::{BertConfig, BertForSequenceClassification, Pooling, Tokenizer, Tokens};
 use chainrule::nn::{Module, StateDict, count, params, safetensors};
 use chainrule::optim::{AdamW, Schedule};
@@ -147,36 +147,34 @@ fn file_size(subject: &dyn Module) -> Result<u64, Failure> {
     Ok(size)
 }
 
+const NAME: &str = "sentiment";
+
+/// What is learned anew, whatever the method.
+const HEAD: [&str; 1] = ["classifier"];
+
 /// Fine-tunes a fresh MiniLM by one method.
 fn run(method: &str, seed: u64, folder: &Path, task: &Task) -> Result<Outcome, Failure> {
     let rng = &mut Rng::seeded(seed);
     let config = BertConfig::from_file(folder.join("config.json"))?;
     let mut model = Classifier::open(&config, folder.join("model_f16.safetensors"), 2, Pooling::Mean, rng)?;
-    let adapter = match method {
-        "lora" => Some(Lora::rank(8).alpha(16.0).targets(["query", "value"]).saving(["classifier"])),
-        "lora_all" => Some(Lora::rank(4).alpha(16.0).targets(["query", "key", "value", "dense"]).saving(["classifier"])),
-        _ => None,
-    };
-    let rate = match method {
-        "frozen" => 1e-2,
-        "bitfit" | "lora" | "lora_all" => 1e-3,
-        "full" => 1e-4,
-        other => return Err(format!("--methods {other}: expected some of frozen, bitfit, lora, lora_all, full").into()),
-    };
-    let (trainable, mut times, accuracy, file) = if let Some(adapter) = adapter {
-        let mut adapted = Adapted::new(model);
-        adapted.add("sentiment", adapter, rng)?;
-        let times = train(&mut adapted, |adapted| adapted.model(), rate, false, task, rng)?;
-        (count(&adapted).trainable, times, accuracy(adapted.model(), &task.dev)?, file_size(&adapted)?)
-    } else {
-        if method != "full" {
+    let (trainable, mut times, accuracy, file) = if let "frozen" | "full" = method {
+        if method == "frozen" {
             freeze(&mut model, "bert.*")?;
         }
-        if method == "bitfit" {
-            unfreeze(&mut model, "*.bias")?;
-        }
+        let rate = if method == "frozen" { 1e-2 } else { 1e-4 };
         let times = train(&mut model, |model| model, rate, method == "frozen", task, rng)?;
         (count(&model).trainable, times, accuracy(&model, &task.dev)?, file_size(&model)?)
+    } else {
+        let mut adapted = Adapted::new(model);
+        match method {
+            "bitfit" => adapted.add(NAME, BitFit::new().saving(HEAD), rng)?,
+            "lora" => adapted.add(NAME, Lora::rank(8).alpha(16.0).targets(["query", "value"]).saving(HEAD), rng)?,
+            "lora_all" => adapted.add(NAME, Lora::rank(4).alpha(16.0).targets(["query", "key", "value", "dense"]).saving(HEAD), rng)?,
+            "bottleneck" => adapted.add(NAME, Bottleneck::houlsby().width(64).saving(HEAD), rng)?,
+            other => return Err(format!("--methods {other}: expected some of frozen, bitfit, lora, lora_all, bottleneck, full").into()),
+        }
+        let times = train(&mut adapted, |adapted| adapted.model(), 1e-3, false, task, rng)?;
+        (count(&adapted).trainable, times, accuracy(adapted.model(), &task.dev)?, file_size(&adapted)?)
     };
     times.sort_by(f64::total_cmp);
     let milliseconds = times.get(times.len() / 2).copied().unwrap_or(f64::NAN);
@@ -199,7 +197,7 @@ fn main() -> Result<(), Failure> {
         cache_features: arguments.iter().any(|a| a == "--cache-features"),
     };
     let mut outcomes = vec![];
-    for method in argument("--methods", "frozen,bitfit,lora,lora_all,full").split(',') {
+    for method in argument("--methods", "frozen,bitfit,lora,lora_all,bottleneck,full").split(',') {
         for seed in argument("--seeds", "0").split(',') {
             let outcome = run(method, seed.parse()?, &data.join("minilm"), &task)?;
             println!("{}", outcome.json());

@@ -32,6 +32,7 @@ mod tensor;
 pub use chainrule_core::ops::convolution::{Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, Convolution, TransposedConvolution};
 pub use chainrule_core::ops::matmul::Activation;
 pub use chainrule_core::ops::pool::{Pool, Pool1d, Pool2d, Pool3d};
+pub use chainrule_core::ops::quantise::{Code, Nested, Quantisation, Quantised};
 pub use chainrule_core::ops::resample::{Filter, Interpolation, Scaling};
 pub use chainrule_core::ops::unfold::Patches;
 pub use chainrule_core::{Array, DType, Device, Element, Rng, Shape};

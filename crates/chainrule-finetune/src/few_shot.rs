@@ -92,7 +92,7 @@ pub fn linear_probe(features: &Tensor, labels: &Tensor, classes: usize, l2: f64)
         Ok((head, features.detach().cast(DType::F64)?))
     };
     let (mut head, x) = start().map_err(model)?;
-    let mut lbfgs = Lbfgs::new().iterations(500).history(20).strong_wolfe();
+    let mut lbfgs = Lbfgs::new().iterations(500).history(20).tolerance_change(1e-15).strong_wolfe();
     lbfgs.minimise(&mut head, |head| {
         let tape = Tape::training(&mut Rng::seeded(0));
         let x = tape.input(&x);

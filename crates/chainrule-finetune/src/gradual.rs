@@ -45,19 +45,19 @@ impl GradualUnfreezing {
         Ok(GradualUnfreezing { groups: groups.collect::<Result<_>>()? })
     }
 
+    /// The same, where each group is trained from an epoch of its own on.
+    ///
+    /// # Errors
+    /// A pattern that cannot be read.
+    pub fn at<S: AsRef<str>>(groups: &[(S, u64)]) -> Result<GradualUnfreezing> {
+        let groups = groups.iter().map(|(text, start)| Ok((Pattern::new(text.as_ref())?, *start)));
+        Ok(GradualUnfreezing { groups: groups.collect::<Result<_>>()? })
+    }
+
     /// With so many epochs, or steps where steps are counted, from one thaw to the next.
     #[must_use]
     pub fn every(mut self, epochs: u64) -> GradualUnfreezing {
         self.groups.iter_mut().zip(0..).for_each(|((_, start), i)| *start = epochs.saturating_mul(i));
-        self
-    }
-
-    /// From when on the group in this place is trained.
-    #[must_use]
-    pub fn start(mut self, group: usize, epoch: u64) -> GradualUnfreezing {
-        if let Some((_, start)) = self.groups.get_mut(group) {
-            *start = epoch;
-        }
         self
     }
 
@@ -68,8 +68,8 @@ impl GradualUnfreezing {
     pub fn apply(&self, model: &mut dyn Module, epoch: u64) -> Result<usize> {
         let mut paths = Vec::new();
         params(model, |path, _| paths.push(path.to_string()));
-        if let Some((pattern, _)) = self.groups.iter().find(|(pattern, _)| !paths.iter().any(|path| pattern.matches(path))) {
-            return Err(pattern.no_match("gradual unfreezing", "parameter", &paths));
+        for (pattern, _) in &self.groups {
+            pattern.check_matches("gradual unfreezing", "parameter", &paths)?;
         }
         let mut changed = 0;
         params_mut(model, |path, param| {

@@ -1,6 +1,6 @@
 //! Fine-tuning for chainrule: changing a trained model and keeping what it knew.
 //!
-//! Freezing by path stands in `chainrule_nn` ([`freeze`], [`unfreeze`]); here is what goes beyond one model: mixing a tuned model with the one it came from, and adapters ([`Adapted`], [`Lora`]).
+//! Freezing by path, number and function stands in `chainrule_nn` ([`freeze`], [`freeze_layers`], [`freeze_where`], [`Trainability`], [`replace_head`], [`report`]); here is what goes beyond one model: mixing a tuned model with the one it came from, and adapters ([`Adapted`], [`Lora`]).
 //!
 //! | to keep what was known | |
 //! |---|---|
@@ -35,6 +35,7 @@ mod method;
 mod methods;
 mod parts;
 pub mod peft;
+mod personalise;
 mod pseudo_label;
 mod rehearsal;
 mod soup;
@@ -42,7 +43,8 @@ mod targets;
 
 pub use adapted::Adapted;
 pub use adversarial::Attack;
-pub use chainrule_nn::{freeze, freeze_layers, freeze_where, replace_head, report, unfreeze, unfreeze_layers, unfreeze_where};
+pub use chainrule_autograd::Quantisation;
+pub use chainrule_nn::{Trainability, freeze, freeze_layers, freeze_where, replace_head, report, unfreeze, unfreeze_layers, unfreeze_where};
 pub use contrast::{batch_hard_triplet, multiple_negatives_ranking, simcse, symmetric_info_nce};
 pub use distill::{attention_transfer, distillation, distillation_with_labels, hint, learning_without_forgetting};
 pub use ensemble::{Ensemble, mean_outputs, mean_probabilities};
@@ -53,17 +55,13 @@ pub use gradual::{GradualUnfreezing, discriminative, groups_by_depth};
 pub use interpolate::interpolate;
 pub use l2sp::L2Sp;
 pub use method::{Method, Selection};
+pub use methods::{
+    BitFit, Bottleneck, BottleneckActivation, BottleneckAdapter, BottleneckWidth, DoraAdapter, Ia3, Ia3Adapter, LayerNormTuning, Lora, LoraAdapter, LoraBias,
+    LoraInit, LowRank, Matrices, PTuning, PrefixEncoder, PrefixPrompt, PrefixTuning, PromptEncoder, PromptStart, PromptTuning, QuantisedWeight,
+    Reparameterisation, Rows, TokenPrompt, Vera, VeraAdapter, dequantise, lora_plus, prompt_embeddings, quantise,
+};
+pub use personalise::{Figures, Outcome, Personalise, Reason};
 pub use pseudo_label::{Labelled, PseudoLabels};
 pub use rehearsal::Reservoir;
 pub use soup::{GreedySoup, greedy_soup, soup};
-pub use methods::BitFit;
-pub use methods::LayerNormTuning;
-pub use methods::lora_plus;
-pub use methods::{Bottleneck, BottleneckActivation, BottleneckAdapter, BottleneckWidth};
-pub use methods::{DoraAdapter, Lora, LoraAdapter, LoraBias, LoraInit, LowRank, Matrices, Rows};
-pub use methods::{Ia3, Ia3Adapter};
-pub use methods::{
-    PTuning, PrefixEncoder, PrefixPrompt, PrefixTuning, PromptEncoder, PromptStart, PromptTuning, Reparameterisation, TokenPrompt, prompt_embeddings,
-};
-pub use methods::{Vera, VeraAdapter};
 pub use targets::Targets;

@@ -155,6 +155,10 @@ impl Make<'_> {
 
 impl Visitor for Make<'_> {
     fn adapter(&mut self, path: &str, site: Site<'_>, below: Option<&dyn AnyAdapter>) {
+        if self.error.is_none() && self.survey.is_saved(path) && below.is_some_and(|below| below.holds_weight()) {
+            let message = format!("{path} is to be trained whole, but its weight is quantised; leave it dense, or adapt it");
+            self.error = Some(crate::Error::adapter("add", message));
+        }
         if self.error.is_some() || !self.targeted(path, Some(site.operation)) {
             return;
         }

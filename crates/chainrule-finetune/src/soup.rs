@@ -1,7 +1,7 @@
 //! Model soups: one model whose weights are the mean of several fine-tuned ones' (Wortsman et al. 2022, "Model soups: averaging weights of multiple fine-tuned models improves accuracy without increasing inference time").
 
 use chainrule_autograd::{Array, DType, Error, Tensor};
-use chainrule_nn::{Module, Result, StateDict, load_state_dict, state_dict};
+use chainrule_nn::{Module, Result, StateDict, buffers_mut, params_mut, state_dict};
 
 /// The uniform soup: `θ = 1/k Σ θ_i`, for models that were fine-tuned from one pretrained model. Buffers are averaged too, integers are the first's; a model with batch norm should see data again ([`update_batch_norm`](chainrule_optim::update_batch_norm)).
 ///
@@ -39,8 +39,12 @@ pub fn soup<'a, M: Module + Clone + 'a>(models: impl IntoIterator<Item = &'a M>)
     for sum in sums.values_mut().filter(|sum| sum.dtype().is_float()) {
         *sum = Tensor::from(&*sum).mul_scalar(1.0 / models.len() as f64)?.into_array();
     }
+    for (sum, own) in sums.values_mut().zip(own.values()) {
+        *sum = sum.cast(own.dtype())?;
+    }
     let mut soup = (*first).clone();
-    let _ = load_state_dict(&mut soup, &sums)?;
+    params_mut(&mut soup, |path, param| param.value = sums.remove(path).unwrap_or_else(|| param.value.clone()));
+    buffers_mut(&mut soup, |path, buffer| buffer.value = sums.remove(path).unwrap_or_else(|| buffer.value.clone()));
     Ok(soup)
 }
 

@@ -66,7 +66,7 @@ fn freezing_saves_what_it_says() {
     freeze(&mut model, "encoder.*").unwrap();
     let head = cost(&model, &x);
     println!("{head:?}");
-    assert!(head.operations <= 4 && head.activations < 4096 && head.gradients < 1024, "{head:?}");
+    assert!(head.operations <= 6 && head.activations < 4096 && head.gradients < 1024, "{head:?}");
     assert_eq!(head.state, 2 * 4 * (32 * 2 + 2));
 
     // All frozen: nothing but the result.

@@ -61,7 +61,8 @@ impl Tokenizer {
     /// # Errors
     /// Words that cannot be cut into tokens.
     pub fn words(&self, words: &[&str]) -> Result<(Vec<i64>, Vec<Option<usize>>)> {
-        let encoding = self.inner.encode_fast(EncodeInput::Single(words.into()), true).map_err(fail)?;
+        // The fast way does not keep which word a token is of.
+        let encoding = self.inner.encode(EncodeInput::Single(words.into()), true).map_err(fail)?;
         let ids = encoding.get_ids().iter().map(|&id| i64::from(id)).collect();
         Ok((ids, encoding.get_word_ids().iter().map(|word| word.map(|word| word as usize)).collect()))
     }

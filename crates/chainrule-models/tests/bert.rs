@@ -2,10 +2,10 @@
 
 mod formula;
 
-use chainrule_autograd::{Rng, Tensor};
+use chainrule_autograd::{Rng, Tape, Tensor};
 use chainrule_core::DType;
 use chainrule_models::{BertConfig, BertForSequenceClassification, BertForTokenClassification, BertModel, Pooling, SentenceEncoder, Tokens};
-use chainrule_nn::{Error, Layer, StateDict, count, params, safetensors, save, state_dict};
+use chainrule_nn::{Error, Layer, Module, Param, Prompt, StateDict, Virtual, count, params, safetensors, save, state_dict};
 use std::path::PathBuf;
 
 fn config() -> BertConfig {
@@ -180,5 +180,52 @@ fn the_head_is_replaced_and_the_rest_stays() -> chainrule_nn::Result<()> {
     let old = model.replace_head(13, &mut rng())?;
     assert_eq!((old.weight.value.dims(), model.classifier.weight.value.dims()), (&[3, 32][..], &[13, 32][..]));
     assert_eq!(count(&model).all, before + 10 * 33);
+    Ok(())
+}
+
+/// Virtual tokens, or keys and values for each layer, that are numbers of its own.
+#[derive(Module, Clone)]
+struct Fixed {
+    tokens: Param,
+    states: bool,
+}
+
+impl Prompt for Fixed {
+    fn virtual_tokens(&self, x: &Tensor) -> chainrule_autograd::Result<Virtual> {
+        let tokens = self.tokens.on(x)?;
+        Ok(if self.states { Virtual::States(vec![[tokens.clone(), tokens.clone()], [tokens.clone(), tokens]]) } else { Virtual::Tokens(tokens) })
+    }
+}
+
+#[test]
+fn virtual_tokens_are_like_real_ones() -> chainrule_nn::Result<()> {
+    let mut bert = BertModel::new(&config(), &mut rng())?;
+    let whole = bert.encode(&Tokens::padded(&[vec![50, 51, 5, 6, 7], vec![50, 51, 8]], 0)?)?;
+    let rows = bert.embeddings.word_embeddings.forward(&Tensor::from_slice(&[50i64, 51], &[2])?)?.into_array();
+    bert.prompt.prompt = Some(Box::new(Fixed { tokens: Param::new(rows), states: false }));
+    let tokens = Tokens::padded(&[vec![5, 6, 7], vec![8]], 0)?;
+    assert_eq!(bert.encode_with_prompt(&tokens)?.to_vec::<f32>()?, whole.to_vec::<f32>()?);
+    assert_eq!(bert.encode(&tokens)?.to_vec::<f32>()?, whole.narrow(1, 2, 3)?.to_vec::<f32>()?);
+    let typed = tokens.clone().types(Tensor::zeros(&[2, 3], DType::I64)?);
+    assert_eq!(bert.encode(&typed)?.to_vec::<f32>()?, bert.encode(&tokens)?.to_vec::<f32>()?);
+    assert!(bert.encode(&tokens.clone().positions(Tensor::zeros(&[2, 3], DType::I64)?)).is_err());
+    Ok(())
+}
+
+#[test]
+fn keys_and_values_in_front_are_seen_and_learn() -> chainrule_nn::Result<()> {
+    let mut bert = BertModel::new(&config(), &mut rng())?;
+    let tokens = Tokens::padded(&[vec![5, 6, 7], vec![8]], 0)?;
+    let alone = bert.encode(&tokens)?.to_vec::<f32>()?;
+    let prompt = Fixed { tokens: Param::new(Tensor::ones(&[4, 32], DType::F32)?.into_array()), states: true };
+    let id = prompt.tokens.id;
+    bert.prompt.prompt = Some(Box::new(prompt.clone()));
+    let tape = Tape::training(&mut rng());
+    let hidden = bert.encode(&tokens.on(&tape))?;
+    assert_eq!(hidden.dims(), [2, 3, 32]);
+    assert_ne!(bert.encode(&tokens)?.to_vec::<f32>()?, alone);
+    assert!(hidden.square()?.sum()?.backward()?.get(id).is_some());
+    bert.encoder.layer.pop();
+    assert!(bert.encode(&tokens).is_err());
     Ok(())
 }

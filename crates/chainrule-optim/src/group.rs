@@ -128,9 +128,7 @@ impl<R: Rule> Groups<R> {
             let pattern = pattern.as_ref().map_err(Clone::clone)?;
             let mut paths = Vec::new();
             params(model, |path, _| paths.push(path.to_string()));
-            if !paths.iter().any(|path| pattern.matches(path)) {
-                return Err(pattern.no_match("step", "parameter", &paths).into());
-            }
+            pattern.check_matches("step", "parameter", &paths)?;
         }
         Ok(())
     }

@@ -38,6 +38,7 @@ mod pool;
 mod positions;
 mod precision;
 mod product;
+mod quantise;
 mod recurrent;
 mod recurrent_steps;
 mod reduce;

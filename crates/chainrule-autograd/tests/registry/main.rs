@@ -11,6 +11,7 @@ mod lookups;
 mod losses;
 mod norms;
 mod product;
+mod quantise;
 mod recurrent;
 mod reduce;
 mod shape;
@@ -80,6 +81,7 @@ fn cases() -> Vec<Case> {
     sort::add(&mut cases);
     index::add(&mut cases);
     product::add(&mut cases);
+    quantise::add(&mut cases);
     image::add(&mut cases);
     attention::add(&mut cases);
     recurrent::add(&mut cases);

@@ -38,6 +38,8 @@ pub(crate) struct Block {
     start: NonNull<u8>,
     bytes: usize,
     class: usize,
+    /// What its arrays asked for, in whole classes, which may be less than it has.
+    asked: usize,
 }
 
 // SAFETY: a block is plain memory with one owner; who may write is settled by `Shared::is_unique` and `&mut`.
@@ -55,13 +57,16 @@ impl Block {
         }
         // SAFETY: the block is that long. Zeroed once, so that it never holds uninitialised memory.
         unsafe { start.write_bytes(0, bytes) };
-        Some(Block { start, bytes, class })
+        Some(Block { start, bytes, class, asked: bytes })
     }
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
     pub(super) fn class(&self) -> usize {
         self.class
+    }
+    pub(super) fn ask(&mut self, bytes: usize) {
+        self.asked = bytes;
     }
     #[inline]
     pub(crate) fn start(&self) -> *mut u8 {
@@ -112,11 +117,11 @@ impl Drop for Shared {
         // SAFETY: `self` is not used again.
         let block = unsafe { ManuallyDrop::take(&mut self.0) };
         if last {
-            LIVE.fetch_sub(block.bytes(), Relaxed);
+            LIVE.fetch_sub(block.asked, Relaxed);
             recycle(block);
         } else if let Some(block) = Arc::into_inner(block) {
             // Another thread let go between the two looks.
-            LIVE.fetch_sub(block.bytes(), Relaxed);
+            LIVE.fetch_sub(block.asked, Relaxed);
         }
     }
 }

@@ -15,6 +15,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 const CLASSES: usize = 4 * 42;
 const SMALLEST: usize = 64;
 
+/// How many classes above its own a free block is looked for, before the system is asked: up to twice the size.
+/// Batches of several lengths then share their blocks, where otherwise each length would keep its own.
+const REACH: usize = 4;
+
 static FREE: [Mutex<Vec<Arc<Block>>>; CLASSES] = [const { Mutex::new(Vec::new()) }; CLASSES];
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
@@ -98,8 +102,7 @@ pub(crate) fn allocate(bytes: usize) -> Result<Shared> {
     if live > PEAK.load(Relaxed) {
         PEAK.fetch_max(live, Relaxed);
     }
-    if let Some(block) = lock(&FREE[class]).pop() {
-        CACHED.fetch_sub(size, Relaxed);
+    if let Some(block) = recycled(class, size) {
         return Ok(Shared::new(block));
     }
     SYSTEM.fetch_add(1, Relaxed);
@@ -114,6 +117,16 @@ pub(crate) fn allocate(bytes: usize) -> Result<Shared> {
             Err(refuse("the system has no more; use smaller batches, or checkpointing"))
         }
     }
+}
+
+/// A free block of the class, or of one up to `REACH` above.
+fn recycled(class: usize, size: usize) -> Option<Arc<Block>> {
+    let classes = &FREE[class..CLASSES.min(class + REACH + 1)];
+    let mut block = classes.iter().find_map(|class| lock(class).pop())?;
+    CACHED.fetch_sub(block.bytes(), Relaxed);
+    // A free block has one handle.
+    Arc::get_mut(&mut block)?.ask(size);
+    Some(block)
 }
 
 /// Takes back a block whose last array is gone.

@@ -15,6 +15,7 @@ pub mod matmul;
 pub mod norm;
 pub mod pool;
 pub mod positions;
+pub mod quantise;
 pub mod recurrent;
 pub mod reduce;
 pub mod resample;

@@ -146,18 +146,26 @@ impl LowRank {
 
     /// The norm of each output's part of `W + scale ΔW`, `[Out]`, without a gradient: `|w|² + 2 s w·(b A) + s² b (A Aᵀ) b` for its rows w and b. The dense ΔW is not formed.
     pub(super) fn norms(&self, weight: &Tensor, scale: f64) -> Result<Tensor> {
-        let (weight, a, b) = match self {
+        let weight = weight.detach();
+        let (squares, products, a, b) = match self {
             LowRank::Matrices(pair) => {
                 self.expect_ungrouped(weight.dims())?;
-                (weight.detach().flatten(1, -1)?, Tensor::from(&pair.lora_a.value).flatten(1, -1)?, Tensor::from(&pair.lora_b.value).flatten(1, -1)?)
+                let (weight, a) = (weight.flatten(1, -1)?, Tensor::from(&pair.lora_a.value).flatten(1, -1)?);
+                let squares = blocks(&weight)?.iter().map(|rows| rows.square()?.sum_over(&[1], false)).collect::<Result<Vec<_>>>()?;
+                (Tensor::concatenate(&squares.iter().collect::<Vec<_>>(), 0)?, weight.linear(&a, None)?, a, &pair.lora_b)
             }
-            LowRank::Rows(pair) => (weight.detach().transpose(0, 1)?, Tensor::from(&pair.lora_embedding_a.value), Tensor::from(&pair.lora_embedding_b.value)),
+            LowRank::Rows(pair) => {
+                let a = Tensor::from(&pair.lora_embedding_a.value);
+                let zero = Tensor::zeros(&weight.dims()[1..], weight.dtype())?;
+                let squares = blocks(&weight)?.iter().try_fold(zero, |sum, rows| sum.add(&rows.square()?.sum_over(&[0], false)?))?;
+                (squares, a.matmul(&weight)?.transpose(0, 1)?, a, &pair.lora_embedding_b)
+            }
         };
-        let crossed = weight.linear(&a, None)?.mul_scalar(2.0 * scale)?;
+        let b = Tensor::from(&b.value).flatten(1, -1)?;
         let own = b.matmul(&a.linear(&a, None)?)?.mul_scalar(scale * scale)?;
-        let squares = weight.norm(2.0, &[1], false)?.square()?.add(&crossed.add(&own)?.mul(&b)?.sum_over(&[1], false)?)?;
+        let changed = products.mul_scalar(2.0 * scale)?.add(&own)?.mul(&b)?.sum_over(&[1], false)?;
         // A row of zeros keeps a norm to be divided by.
-        squares.clamp(1e-24, f64::INFINITY)?.sqrt()
+        squares.add(&changed)?.clamp(1e-24, f64::INFINITY)?.sqrt()
     }
 
     fn expect_ungrouped(&self, weight: &[usize]) -> Result<()> {
@@ -168,6 +176,12 @@ impl LowRank {
         }
         Ok(())
     }
+}
+
+/// The rows in blocks that fit a cache, so that their squares need no memory of the weight's size.
+fn blocks(weight: &Tensor) -> Result<Vec<Tensor>> {
+    const NUMBERS: usize = 1 << 16;
+    weight.chunk(weight.count().div_ceil(NUMBERS).max(1), 0)
 }
 
 /// B times the factor: the smallest place to put it.

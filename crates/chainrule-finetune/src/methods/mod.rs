@@ -11,6 +11,7 @@ mod low_rank;
 mod p_tuning;
 mod prefix;
 mod prompt;
+mod quantised;
 mod vera;
 
 pub use bitfit::BitFit;
@@ -24,6 +25,7 @@ pub use low_rank::{LowRank, Matrices, Rows};
 pub use p_tuning::{PTuning, PromptEncoder, Reparameterisation};
 pub use prefix::{PrefixEncoder, PrefixPrompt, PrefixTuning};
 pub use prompt::{PromptStart, PromptTuning, TokenPrompt, prompt_embeddings};
+pub use quantised::{QuantisedWeight, dequantise, quantise};
 pub use vera::{Vera, VeraAdapter};
 
 use chainrule_autograd::{Error, Result};

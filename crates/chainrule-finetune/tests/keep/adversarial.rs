@@ -38,8 +38,8 @@ fn steps_stay_in_the_ball_and_the_range() -> Result {
             let length = if attack.euclidean { row.iter().map(|d| d * d).sum::<f64>().sqrt() } else { row.iter().fold(0.0, |most: f64, d| most.max(d.abs())) };
             assert!(length <= attack.epsilon + 1e-12 && length > 0.0, "{attack:?} {length}");
         }
-        // Enough steps against a straight slope end on the rim.
-        let rim = attack.perturb(&x, rng, along(&weights))?.sub(&x)?;
+        // Enough steps up a straight slope end on the rim, where it is highest.
+        let rim = attack.random_start(attack.random_start && !attack.euclidean).perturb(&x, rng, along(&weights))?.sub(&x)?;
         let loss = |shift: &Tensor| shift.mul(&weights).unwrap().sum().unwrap().item().unwrap();
         let best: f64 = numbers(&weights)
             .chunks(6)

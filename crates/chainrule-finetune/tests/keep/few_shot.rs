@@ -1,7 +1,7 @@
 //! Prototypes and the linear probe.
 
 use crate::*;
-use chainrule_autograd::{GradCheck, gradcheck};
+use chainrule_autograd::gradcheck;
 use chainrule_finetune::{Prototypes, linear_probe};
 use chainrule_nn::Layer;
 
@@ -28,7 +28,7 @@ fn prototypes_are_means_and_decide_by_distance() -> Result {
     layer.iter().zip(numbers(&logits.softmax(-1)?)).for_each(|(got, expected)| assert_near(*got, expected, 1e-12));
     // An episode is differentiable in support and queries.
     let episode = |x: &[Tensor]| Prototypes::of(&x[0], &labels(&label), 3)?.logits(&x[1])?.cross_entropy(&labels(&[1, 0]));
-    gradcheck(&GradCheck::default(), &[x.clone(), noise(&[2, 4], 5)], episode)?;
+    gradcheck(&[x.clone(), noise(&[2, 4], 5)], episode)?;
 
     assert!(Prototypes::of(&x, &labels(&label), 4).unwrap_err().to_string().contains("class 3 has no samples"));
     for (labels, classes) in [(labels(&[0, 1]), 2), (labels(&label), 2), (labels(&label), 0), (labels(&label), usize::MAX), (x.clone(), 3)] {
@@ -48,9 +48,9 @@ fn the_probe_is_at_the_minimum_and_deterministic() -> Result {
     let (x, label, w) = (numbers(&x), label.to_vec::<i64>()?, numbers(&Tensor::from(&head.weight.value)));
     for class in 0..3 {
         let error = |row: usize| p[row][class] - (label[row] == class as i64) as u8 as f64;
-        assert_near((0..40).map(error).sum::<f64>() / 40.0, 0.0, 1e-5);
+        assert_near((0..40).map(error).sum::<f64>() / 40.0, 0.0, 1e-6);
         for k in 0..3 {
-            assert_near((0..40).map(|row| error(row) * x[3 * row + k]).sum::<f64>() / 40.0 + l2 * w[3 * class + k], 0.0, 1e-5);
+            assert_near((0..40).map(|row| error(row) * x[3 * row + k]).sum::<f64>() / 40.0 + l2 * w[3 * class + k], 0.0, 1e-6);
         }
     }
     Ok(())

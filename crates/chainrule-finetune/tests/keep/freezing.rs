@@ -1,6 +1,6 @@
 //! Freezing by pattern, number and function; what comes back; heads; the report.
 
-use crate::*;
+use crate::{Result, *};
 use chainrule_autograd::{Gradients, Tape};
 use chainrule_finetune::*;
 use chainrule_nn::{BatchNorm1d, Conv2d, Layer, Trainability, buffers, count, params_mut};
@@ -44,7 +44,7 @@ fn by_number_and_by_function() -> Result {
     assert!(model.layer[5].weight.trainable && !model.layer[3].weight.trainable);
     assert_eq!(freeze_layers(&mut model, "layer", ..)?, 24);
     let before = trainable(&model);
-    let mut refused = |path: &str, result: chainrule_nn::Result<usize>, words: &str| {
+    let refused = |path: &str, result: chainrule_nn::Result<usize>, words: &str| {
         let error = result.unwrap_err().to_string();
         assert!(error.contains(words), "{path}: {error}");
     };

@@ -22,7 +22,7 @@ fn groups_thaw_from_the_top() -> Result {
     let plan = GradualUnfreezing::new(&["3.*", "*"])?.every(10);
     plan.apply(&mut model, 9)?;
     assert_eq!(layers(&model), ["3"]);
-    plan.clone().start(0, 5).start(1, 0).apply(&mut model, 3)?;
+    GradualUnfreezing::at(&[("3.*", 5), ("*", 0)])?.apply(&mut model, 3)?;
     assert_eq!(layers(&model), ["0", "1"], "what the top group matches is its own");
     freeze(&mut model, "0.*")?;
     let before = trainable(&model);

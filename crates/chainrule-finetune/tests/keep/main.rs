@@ -8,6 +8,7 @@ mod freezing;
 mod gradual;
 mod mixtures;
 mod penalties;
+mod personalise;
 mod samples;
 
 use chainrule_autograd::{Array, DType, Rng, Tensor};
@@ -47,8 +48,10 @@ fn network(widths: [usize; 3], seed: u64) -> Sequential {
     Sequential::new().add(Linear::new(inputs, hidden, rng).unwrap()).add(Relu).add(Linear::new(hidden, outputs, rng).unwrap())
 }
 
+type Bits = Vec<(String, Vec<u64>)>;
+
 /// All numbers of a model, bit by bit.
-fn bits(model: &dyn Module) -> Vec<(String, Vec<u64>)> {
+fn bits(model: &dyn Module) -> Bits {
     let of = |array: &Array| array.cast(DType::F64).unwrap().to_vec::<f64>().unwrap().into_iter().map(f64::to_bits).collect();
     state_dict(model).unwrap().iter().map(|(path, array)| (path.clone(), of(array))).collect()
 }

@@ -32,9 +32,9 @@ fn a_soup_is_the_mean() -> Result {
     };
     assert_eq!(ids(&soup(&models)?), ids(&models[0]));
     assert!(soup::<Sequential>([]).is_err());
-    let error = soup([&models[0], &network([3, 4, 2], 0)]).unwrap_err().to_string();
+    let error = soup([&models[0], &network([3, 4, 2], 0)]).err().unwrap().to_string();
     assert!(error.contains("model 1") && error.contains("3."), "{error}");
-    let error = soup([&network([3, 4, 2], 0), &network([3, 5, 2], 0)]).unwrap_err().to_string();
+    let error = soup([&network([3, 4, 2], 0), &network([3, 5, 2], 0)]).err().unwrap().to_string();
     assert!(error.contains("0.bias") && error.contains("[5]"), "{error}");
     Ok(())
 }
@@ -63,9 +63,9 @@ fn the_greedy_soup_takes_what_helps() -> Result {
     let alone = greedy_soup(&models, |model: &Sequential| Ok::<_, chainrule_nn::Error>(if bits(model) == bits(&models[2]) { 1.0 } else { 0.0 }))?;
     assert_eq!((alone.members, bits(&alone.model)), (vec![2], bits(&models[2])));
     assert!(greedy_soup::<Sequential, chainrule_nn::Error>(&[], |_| Ok(0.0)).is_err());
-    assert!(greedy_soup(&models, |_| Ok::<_, chainrule_nn::Error>(f64::NAN)).unwrap_err().to_string().contains("NaN"));
+    assert!(greedy_soup(&models, |_| Ok::<_, chainrule_nn::Error>(f64::NAN)).err().unwrap().to_string().contains("NaN"));
     let own: Result<_> = greedy_soup(&models, |_| Err::<f64, Box<dyn std::error::Error>>("mine".into()));
-    assert_eq!(own.unwrap_err().to_string(), "mine");
+    assert_eq!(own.err().unwrap().to_string(), "mine");
     Ok(())
 }
 

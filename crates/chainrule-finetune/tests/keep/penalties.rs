@@ -1,6 +1,6 @@
 //! L2-SP and EWC.
 
-use crate::*;
+use crate::{Result, *};
 use chainrule_autograd::{GradCheck, Tape};
 use chainrule_finetune::*;
 use chainrule_nn::{Layer, gradcheck_model, independent, params_mut, to_dtype};
@@ -125,11 +125,13 @@ fn task(first: usize, seed: u64) -> Result<(Tensor, Tensor)> {
     Ok((x, sum.greater(&Tensor::scalar(0.0, DType::F32)?)?.cast(DType::I64)?))
 }
 
+type Hold<'a> = Option<&'a dyn Fn(&Sequential, &Tensor) -> Result<Tensor>>;
+
 #[test]
 fn two_tasks_one_after_the_other() -> Result {
     let rng = &mut Rng::seeded(7);
     let ((x1, y1), (x2, y2)) = (task(0, 1)?, task(4, 2)?);
-    let train = |model: &mut Sequential, x: &Tensor, y: &Tensor, hold: Option<&dyn Fn(&Sequential, &Tensor) -> Result<Tensor>>, rng: &mut Rng| -> Result {
+    let train = |model: &mut Sequential, x: &Tensor, y: &Tensor, hold: Hold, rng: &mut Rng| -> Result {
         let mut adam = Adam::new(0.01);
         for _ in 0..100 {
             let tape = Tape::training(rng);

@@ -11,6 +11,9 @@ pub(super) struct Stars {
 impl Stars {
     pub(super) fn new(from: &str, to: &str) -> Result<Stars> {
         let refuse = |reason: &str| Error::Pattern { pattern: format!("{from} -> {to}"), reason: reason.to_string() };
+        if from.starts_with("regex:") {
+            return Err(refuse("renames by a regular expression, which is not understood; use rename_with"));
+        }
         if from.contains(['{', '}']) || to.contains(['{', '}']) {
             return Err(refuse("renames with braces, of which it is not clear which alternative becomes which; use one rename for each"));
         }
@@ -61,6 +64,6 @@ mod tests {
         for (from, to, name, expected) in cases {
             assert_eq!(renamed(from, to, name).as_deref(), expected, "{from} -> {to}: {name}");
         }
-        assert!(Stars::new("a.*", "b").is_err() && Stars::new("{a,b}.*", "c.*").is_err());
+        assert!(Stars::new("a.*", "b").is_err() && Stars::new("{a,b}.*", "c.*").is_err() && Stars::new("regex:a.*", "b*").is_err());
     }
 }

@@ -1,6 +1,6 @@
 //! Tensors whose elements do not stand in row-major order: transposed, cut out, expanded.
 
-use chainrule_autograd::{Array, DType, Element};
+use chainrule_autograd::{Array, DType, Element, Shape};
 use chainrule_core::{bf16, f16};
 use chainrule_nn::source::{Stored, read_numbers};
 use chainrule_nn::{Error, Result};
@@ -18,6 +18,7 @@ pub(super) fn read_strided(
     if dims.contains(&0) || is_dense(dims, strides) {
         return read_numbers(from, stored, dims, dtype, fail);
     }
+    Shape::new(dims).map_err(|error| fail(io::Error::other(error)))?;
     let mut array = Array::zeros(dims, dtype)?;
     let span = dims.iter().zip(strides).map(|(&extent, &stride)| (extent - 1) * stride).sum::<usize>() + 1;
     let line = read_numbers(from, stored, &[span], dtype, fail)?;

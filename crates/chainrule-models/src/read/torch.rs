@@ -188,7 +188,7 @@ fn is_little_endian(machine: &Machine, facts: Value) -> bool {
         .as_chunks::<2>()
         .0
         .iter()
-        .any(|&[key, value]| matches!(key, Value::Text(key) if machine.bytes.of(key) == "little_endian") && value == Value::Bool(true))
+        .any(|&[key, value]| matches!(key, Value::Text(key) if machine.bytes.is(key, "little_endian")) && value == Value::Bool(true))
 }
 
 fn unreadable(error: io::Error) -> Reason {

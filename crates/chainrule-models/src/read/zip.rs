@@ -112,7 +112,7 @@ fn directory(file: &mut File, size: u64) -> Result<((u64, u64), u64), Reason> {
     let tail_at = size.saturating_sub(END as u64 + LONGEST_COMMENT);
     let tail = read_at(file, tail_at, size - tail_at)?;
     // The record's last field is the length of the comment, which ends with the file.
-    let is_end = |at: &usize| tail[*at..].starts_with(b"PK\x05\x06") && at + END + u16_at(&tail, at + 20) as usize == tail.len();
+    let is_end = |at: &usize| tail[*at] == b'P' && tail[*at..].starts_with(b"PK\x05\x06") && at + END + u16_at(&tail, at + 20) as usize == tail.len();
     let at = (0..(tail.len() + 1).saturating_sub(END)).rev().find(is_end).ok_or("is cut short: a zip archive without its directory")?;
     let end = &tail[at..];
     let (mut count, mut bytes, mut from) = (u16_at(end, 10) as u64, u32_at(end, 12) as u64, u32_at(end, 16) as u64);

@@ -2,7 +2,7 @@
 
 use super::StateDict;
 use crate::{Error, Result};
-use chainrule_autograd::{Array, DType, Element};
+use chainrule_autograd::{Array, DType, Element, Shape};
 use chainrule_core::{bf16, f16};
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -114,6 +114,7 @@ const PIECE: usize = 1 << 20;
 /// # Errors
 /// A source that ends or fails, by way of `fail`; no memory; more than 8 dimensions.
 pub fn read_numbers(from: &mut dyn Read, stored: Stored, dims: &[usize], dtype: DType, fail: &dyn Fn(io::Error) -> Error) -> Result<Array> {
+    Shape::new(dims).map_err(|error| fail(io::Error::other(error)))?;
     let mut array = Array::zeros(dims, dtype)?;
     let count = array.count();
     let step = PIECE / stored.size();

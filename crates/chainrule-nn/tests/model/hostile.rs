@@ -95,6 +95,13 @@ fn made_to_do_harm() {
         ("a shape that does not fit", with(r#"{"weight":{"dtype":"F32","shape":[5],"data_offsets":[0,8]}}"#, &[0; 8])),
         ("an unknown type", with(r#"{"weight":{"dtype":"F31","shape":[2],"data_offsets":[0,8]}}"#, &[0; 8])),
         ("one name twice", with(r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}"#, &[0; 8])),
+        (
+            "one name twice, alike",
+            with(r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, &[0; 4]),
+        ),
+        ("texts twice", with(r#"{"__metadata__":{},"__metadata__":{}}"#, &[])),
+        ("a shape of 10^18", with(r#"{"weight":{"dtype":"F32","shape":[1000000000000000000],"data_offsets":[0,4]}}"#, &[0; 4])),
+        ("an endless dimension", with(r#"{"weight":{"dtype":"F32","shape":[99999999999999999999],"data_offsets":[0,4]}}"#, &[0; 4])),
         ("metadata that is no text", with(r#"{"__metadata__":{"a":1}}"#, &[])),
         ("no header", with("", &[])),
         ("nothing", vec![]),

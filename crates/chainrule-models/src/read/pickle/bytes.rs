@@ -37,11 +37,14 @@ impl<'a> Bytes<'a> {
         Ok(array)
     }
 
-    /// Takes a text of so many bytes.
+    /// Takes a text of so many bytes, or nothing if they are none.
     pub(super) fn text(&mut self, length: u64) -> Result<Span, Reason> {
         let (from, length) = (self.at, usize::try_from(length).unwrap_or(usize::MAX));
-        let bytes = self.take(length)?;
-        std::str::from_utf8(bytes).map_err(|_| format!("holds a text at byte {from} of its pickle that is not UTF-8"))?;
+        let is_text = std::str::from_utf8(self.take(length)?).is_ok();
+        if !is_text {
+            self.at = from;
+            return Err(format!("holds a text at byte {from} of its pickle that is not UTF-8"));
+        }
         Ok(Span { from: from as u32, length: length as u32 })
     }
 
@@ -59,10 +62,18 @@ impl<'a> Bytes<'a> {
         }
     }
 
-    /// A text that was taken.
+    /// A text that was taken. It costs its length each time.
     pub(in crate::read) fn of(&self, span: Span) -> &str {
-        let bytes = self.read.get(span.from as usize..(span.from as usize).saturating_add(span.length as usize));
-        bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+        std::str::from_utf8(self.raw(span)).unwrap_or_default()
+    }
+
+    /// Whether a text that was taken is this one.
+    pub(in crate::read) fn is(&self, span: Span, text: &str) -> bool {
+        self.raw(span) == text.as_bytes()
+    }
+
+    fn raw(&self, span: Span) -> &[u8] {
+        self.read.get(span.from as usize..(span.from as usize).saturating_add(span.length as usize)).unwrap_or_default()
     }
 
     /// The same for a message.

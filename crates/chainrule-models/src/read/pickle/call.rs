@@ -5,7 +5,7 @@ use chainrule_nn::source::Stored;
 
 pub(super) const MOST_ARGUMENTS: usize = 8;
 const MOST_DIMENSIONS: usize = 64;
-const LONGEST_KEY: usize = 128;
+const LONGEST_KEY: u32 = 128;
 
 /// Numbers that tensors look at.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,7 +123,7 @@ impl Machine<'_> {
             _ => return Err(unknown()),
         };
         let [Value::Text(word), Value::Global(Global::Storage(stored)), key, Value::Text(_), Value::Int(count)] = parts else { return Err(unknown()) };
-        if self.bytes.of(word) != "storage" {
+        if !self.bytes.is(word, "storage") {
             return Err(unknown());
         }
         let root = self.known(key, stored, count, None)?;
@@ -140,7 +140,7 @@ impl Machine<'_> {
     fn known(&mut self, key: Value, stored: Option<Stored>, count: i64, part_of: Option<(u32, u64)>) -> Result<u32, Reason> {
         let Ok(count) = u64::try_from(count) else { return Err(format!("has a storage of {count} elements")) };
         let key = match key {
-            Value::Text(key) if self.bytes.of(key).len() <= LONGEST_KEY => self.bytes.of(key).to_string(),
+            Value::Text(key) if key.length <= LONGEST_KEY => self.bytes.of(key).to_string(),
             Value::Int(key) => key.to_string(),
             _ => return Err("has a storage whose key is neither a short text nor an integer".into()),
         };

@@ -7,6 +7,9 @@ use std::collections::HashMap;
 /// The number by which PyTorch's old format begins, little-endian.
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
+/// On the stack, in the memo, of tuples, lists and dicts. A tensor takes about ten.
+const MOST_VALUES: usize = 1 << 20;
+
 pub(in crate::read) struct Machine<'a> {
     pub(in crate::read) bytes: Bytes<'a>,
     /// The contents of tuples, lists and dicts.
@@ -38,6 +41,10 @@ impl<'a> Machine<'a> {
                 return self.pop();
             }
             self.step(opcode)?;
+            let values = [self.stack.len(), self.marks.len(), self.memo.len(), self.nodes.len()];
+            if values.into_iter().any(|count| count > MOST_VALUES) {
+                return Err(format!("has a pickle of more than {MOST_VALUES} values, far more than tensors need"));
+            }
         }
     }
 

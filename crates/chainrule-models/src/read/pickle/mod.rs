@@ -3,7 +3,7 @@
 //! A pickle is a program for a small stack machine, and Python's own reader lets it call any function by name. This [`Machine`] knows the names that
 //! tensors need ([`Global`]) and gives each a meaning of its own; any other name is an error that says which, before anything comes of it.
 //! Values lie in lists and know each other by index, so that no nesting is too deep to be dropped, and a value that is used a thousand times costs one.
-//! Every instruction costs at least a byte of the file and makes a bounded amount of memory, so that all of it stays below some fifty bytes for a byte of the pickle.
+//! Every instruction costs at least a byte of the file and makes a bounded amount of memory, and there is a limit on the bytes and on the values.
 //!
 //! Source: Python's `pickletools`, protocols 0 to 5.
 
