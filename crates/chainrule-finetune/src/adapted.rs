@@ -98,7 +98,11 @@ impl<M: Module> Adapted<M> {
     /// # Errors
     /// A name that is taken, or cannot be a file's; a method that finds nothing to adapt, or whose targets name something that is not there; settings that do not fit. Nothing is changed then.
     pub fn add(&mut self, name: &str, method: impl Method + 'static, rng: &mut Rng) -> Result<()> {
-        self.add_made("add", name, true, |model| Ok((Parts::made(model, &method, rng)?, Arc::new(method), ())))
+        self.add_arc(name, Arc::new(method), rng)
+    }
+
+    pub(crate) fn add_arc(&mut self, name: &str, method: Arc<dyn Method>, rng: &mut Rng) -> Result<()> {
+        self.add_made("add", name, true, |model| Ok((Parts::made(model, &*method, rng)?, method, ())))
     }
 
     /// Puts in what is made for the base, and makes it active.
