@@ -21,7 +21,7 @@ tf.logging.set_verbosity_error()
 
 def bert(folder):
     classes = {"BertForSequenceClassification": tf.BertForSequenceClassification, "BertForTokenClassification": tf.BertForTokenClassification}
-    config = json.load(open(os.path.join(folder, "config.json")))
+    config = json.load(open(os.path.join(folder, "config.json"), encoding="utf-8"))
     return classes[config["architectures"][0]].from_pretrained(folder, attn_implementation="eager")
 
 

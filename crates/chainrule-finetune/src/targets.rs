@@ -62,7 +62,8 @@ pub(crate) fn ends_with(path: &str, name: &str) -> bool {
 
 /// A regular expression made of a user's, who is told of what cannot be read.
 fn expression(from: &str, whole: &str) -> Result<Regex> {
-    let wrong = |error: regex_lite::Error| Error::Pattern { pattern: from.to_string(), reason: format!("is no regular expression that is understood: {error}") };
+    let wrong =
+        |error: regex_lite::Error| Error::Pattern { pattern: from.to_string(), reason: format!("is no regular expression that is understood: {error}") };
     Regex::new(from).map_err(wrong)?;
     Regex::new(whole).map_err(wrong)
 }

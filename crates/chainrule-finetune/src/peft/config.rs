@@ -246,7 +246,8 @@ impl<'a> Reader<'a> {
     /// The warnings: an entry that nobody asked for is kept if it says anything.
     pub fn finish(mut self) -> Vec<String> {
         let unknown = self.config.entries.iter().filter(|(key, value)| !self.asked.contains(key.as_str()) && !is_empty(value));
-        let warnings: Vec<String> = unknown.map(|(key, value)| format!("the entry \"{key}\": {} is not known here; it is kept, and changes nothing", shown(value))).collect();
+        let warnings: Vec<String> =
+            unknown.map(|(key, value)| format!("the entry \"{key}\": {} is not known here; it is kept, and changes nothing", shown(value))).collect();
         self.warnings.extend(warnings);
         self.warnings
     }
@@ -268,19 +269,20 @@ mod tests {
 
     #[test]
     fn entries_of_the_wrong_kind_are_named() {
-        let cases: [(&str, &dyn Fn(&mut Reader) -> Result<()>); 9] = [
-            (r#"{"r": "eight"}"#, &|r| r.count("r", Some(8)).map(drop)),
-            (r#"{"r": 0}"#, &|r| r.count("r", Some(8)).map(drop)),
-            (r#"{"r": -1}"#, &|r| r.count("r", Some(8)).map(drop)),
-            (r#"{"r": 1e999999}"#, &|r| r.count("r", Some(8)).map(drop)),
-            (r#"{"r": true}"#, &|r| r.number("r", 1.0).map(drop)),
-            (r#"{"r": 1}"#, &|r| r.flag("r", false).map(drop)),
-            (r#"{"r": ["a", 1]}"#, &|r| r.targets("r").map(drop)),
-            (r#"{"r": [1, -2]}"#, &|r| r.counts("r").map(drop)),
-            (r#"{"r": {"a": "b"}}"#, &|r| r.patterns("r").map(drop)),
+        type Ask = fn(&mut Reader) -> Result<()>;
+        let cases: [(&str, Ask); 9] = [
+            (r#"{"r": "eight"}"#, |r| r.count("r", Some(8)).map(drop)),
+            (r#"{"r": 0}"#, |r| r.count("r", Some(8)).map(drop)),
+            (r#"{"r": -1}"#, |r| r.count("r", Some(8)).map(drop)),
+            (r#"{"r": 1e999999}"#, |r| r.count("r", Some(8)).map(drop)),
+            (r#"{"r": true}"#, |r| r.number("r", 1.0).map(drop)),
+            (r#"{"r": 1}"#, |r| r.flag("r", false).map(drop)),
+            (r#"{"r": ["a", 1]}"#, |r| r.targets("r").map(drop)),
+            (r#"{"r": [1, -2]}"#, |r| r.counts("r").map(drop)),
+            (r#"{"r": {"a": "b"}}"#, |r| r.patterns("r").map(drop)),
         ];
         for (json, ask) in cases.iter().filter(|(json, _)| serde_json::from_str::<Value>(json).is_ok()) {
-            let message = read(json, ask);
+            let message = read(json, *ask);
             assert!(message.starts_with("here.json has \"r\": ") && message.contains(", expected "), "{json}: {message}");
         }
         assert_eq!(read("{}", |r| r.count("r", None).map(drop)), "here.json has no \"r\", expected a whole number above 0");

@@ -129,7 +129,8 @@ impl<M: Module> Adapted<M> {
             let names = Names::new(config.text("peft_type").unwrap_or_default(), with_prompt, &selection.save);
 
             let contents = source.contents().clone();
-            let bounded = Bounded { method: &*described.method, selection, expected: described.expected, contents: &contents, names: &names, unfit: Mutex::default() };
+            let bounded =
+                Bounded { method: &*described.method, selection, expected: described.expected, contents: &contents, names: &names, unfit: Mutex::default() };
             // The numbers that this draws are replaced by the file's.
             let made = Parts::made(model, &bounded, &mut Rng::seeded(0));
             let unfit = bounded.unfit.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());

@@ -3,9 +3,9 @@
 use crate::Result;
 use crate::parts::{Parts, parent};
 use crate::targets::ends_with;
+use chainrule_autograd::Array;
 use chainrule_autograd::DType;
 use chainrule_nn::source::{Entry, Source};
-use chainrule_autograd::Array;
 use chainrule_nn::{Error, Module, Path, StateDict, Visitor, VisitorMut, state_dict};
 use std::collections::BTreeMap;
 
@@ -126,7 +126,8 @@ impl Cleaned<'_> {
         let (mut contents, mut written) = (BTreeMap::new(), BTreeMap::new());
         for (name, entry) in file.contents() {
             // With `bias = "all"` PEFT writes biases of modules that are saved whole three times: as they are, and in these places.
-            let twice = [".original_module.", ".modules_to_save."].iter().any(|part| name.contains(part) && file.contents().contains_key(&name.replace(part, ".")));
+            let twice =
+                [".original_module.", ".modules_to_save."].iter().any(|part| name.contains(part) && file.contents().contains_key(&name.replace(part, ".")));
             if !twice {
                 let today = name.strip_suffix(".lora_magnitude_vector.weight").map_or(name.clone(), |layer| format!("{layer}.lora_magnitude_vector"));
                 contents.insert(today.clone(), entry.clone());

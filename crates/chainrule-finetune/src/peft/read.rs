@@ -7,8 +7,8 @@ use super::names::{Cleaned, is_within};
 use super::twister::Twister;
 use super::{BITFIT, BOTTLENECK};
 use crate::{
-    BitFit, Bottleneck, BottleneckActivation, BottleneckWidth, Ia3, LayerNormTuning, Lora, LoraBias, LoraInit, Method, PrefixTuning, PromptTuning, Result, Selection,
-    Targets, Vera,
+    BitFit, Bottleneck, BottleneckActivation, BottleneckWidth, Ia3, LayerNormTuning, Lora, LoraBias, LoraInit, Method, PrefixTuning, PromptTuning, Result,
+    Selection, Targets, Vera,
 };
 use chainrule_nn::source::Source;
 use chainrule_nn::{Operation, Pattern, Site};
@@ -184,7 +184,9 @@ fn vera(reader: &mut Reader, source: &mut Cleaned, layout: &Layout) -> Result<De
         false => {
             let [outputs, inputs] = widest(&selection, layout)?;
             if rank.saturating_mul(outputs.max(inputs)) > LARGEST_PROJECTION {
-                return Err(reader.wrong("r", &format!("at most {}, for projections that are not in the file", LARGEST_PROJECTION / outputs.max(inputs).max(1))));
+                return Err(
+                    reader.wrong("r", &format!("at most {}, for projections that are not in the file", LARGEST_PROJECTION / outputs.max(inputs).max(1)))
+                );
             }
             let mut twister = Twister::seeded(key);
             [twister.kaiming(rank, inputs).map(Some), twister.kaiming(outputs, rank).map(Some)]

@@ -2,7 +2,9 @@
 
 use super::layout::{escaped, expression};
 use super::{BITFIT, BOTTLENECK, Config};
-use crate::{Bottleneck, BottleneckActivation, BottleneckWidth, Ia3, Lora, LoraBias, LoraInit, PTuning, PrefixTuning, PromptTuning, Reparameterisation, Result, Vera};
+use crate::{
+    Bottleneck, BottleneckActivation, BottleneckWidth, Ia3, Lora, LoraBias, LoraInit, PTuning, PrefixTuning, PromptTuning, Reparameterisation, Result, Vera,
+};
 use chainrule_nn::Operation;
 
 /// The settings of LoRA; ranks and alphas by whole paths.
@@ -14,11 +16,14 @@ pub(crate) fn lora(lora: &Lora, layers: &[(String, Operation)], config: &mut Con
     config.set("use_rslora", lora.rank_stabilized);
     config.set("use_dora", lora.dora);
     config.set("lora_bias", lora.bias_of_b);
-    config.set("bias", match lora.bias {
-        LoraBias::None => "none",
-        LoraBias::All => "all",
-        LoraBias::LoraOnly => "lora_only",
-    });
+    config.set(
+        "bias",
+        match lora.bias {
+            LoraBias::None => "none",
+            LoraBias::All => "all",
+            LoraBias::LoraOnly => "lora_only",
+        },
+    );
     match lora.init {
         LoraInit::Kaiming => config.set("init_lora_weights", true),
         LoraInit::Gaussian => config.set("init_lora_weights", "gaussian"),
@@ -100,12 +105,15 @@ pub(crate) fn bottleneck(bottleneck: &Bottleneck, config: &mut Config) {
         BottleneckWidth::Features(features) => config.set("width", features),
         BottleneckWidth::Reduction(factor) => config.set("reduction_factor", factor),
     }
-    config.set("activation", match bottleneck.activation {
-        BottleneckActivation::Gelu => "gelu",
-        BottleneckActivation::Relu => "relu",
-        BottleneckActivation::Silu => "silu",
-        BottleneckActivation::Tanh => "tanh",
-    });
+    config.set(
+        "activation",
+        match bottleneck.activation {
+            BottleneckActivation::Gelu => "gelu",
+            BottleneckActivation::Relu => "relu",
+            BottleneckActivation::Silu => "silu",
+            BottleneckActivation::Tanh => "tanh",
+        },
+    );
     config.set("norm", bottleneck.norm);
     config.set("parallel", bottleneck.beside.is_some());
     if let Some(scale) = bottleneck.beside {

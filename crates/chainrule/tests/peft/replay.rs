@@ -165,7 +165,9 @@ impl Cases {
     fn merged<M: Base>(&self, base: &M, name: &str, expected: &Array) -> Outcome<f64> {
         let mut model = Adapted::new(base.clone());
         let _loaded = model.load(name, self.folder.join(name)).map_err(text)?;
-        model.merge(|model| model.logits(&self.input, self.mask.as_ref()).map_err(|error| chainrule::finetune::Error::adapter("logits", error.to_string()))).map_err(text)?;
+        model
+            .merge(|model| model.logits(&self.input, self.mask.as_ref()).map_err(|error| chainrule::finetune::Error::adapter("logits", error.to_string())))
+            .map_err(text)?;
         difference(&self.logits(model.model())?, expected)
     }
 }
