@@ -62,6 +62,7 @@ use std::time::{Duration, Instant};
 pub struct Personalise {
     method: Arc<dyn Method>,
     learning_rate: f64,
+    factors: Vec<(String, f64)>,
     batch: usize,
     epochs: usize,
     patience: usize,
@@ -143,12 +144,18 @@ impl Personalise {
     /// By this method, with a learning rate of 1e-3, batches of 16, at most 20 epochs, a patience of 3, a margin of 0, seed 0, and no bounds of time and memory.
     pub fn new(method: impl Method + 'static) -> Personalise {
         let method = Arc::new(method);
-        Personalise { method, learning_rate: 1e-3, batch: 16, epochs: 20, patience: 3, margin: 0.0, time: None, memory: None, seed: 0 }
+        Personalise { method, learning_rate: 1e-3, factors: Vec::new(), batch: 16, epochs: 20, patience: 3, margin: 0.0, time: None, memory: None, seed: 0 }
     }
     /// The learning rate, from which it falls to 0 in a straight line.
     #[must_use]
     pub fn learning_rate(self, learning_rate: f64) -> Personalise {
         Personalise { learning_rate, ..self }
+    }
+    /// The learning rate of the parameters that match a [`Pattern`](chainrule_nn::Pattern) is so many times that of the others: a new head's, or as [`lora_plus`](crate::lora_plus) says.
+    #[must_use]
+    pub fn factor(mut self, pattern: &str, factor: f64) -> Personalise {
+        self.factors.push((pattern.to_string(), factor));
+        self
     }
     /// How many samples a step takes.
     #[must_use]
@@ -170,7 +177,7 @@ impl Personalise {
     pub fn margin(self, margin: f64) -> Personalise {
         Personalise { margin, ..self }
     }
-    /// The most time. No step begins that would leave too little for a score, as long as the last ones took.
+    /// The most time. No step begins that would leave too little for a score, if both take as long as the last ones. The score before is taken in any case.
     #[must_use]
     pub fn time(self, time: Duration) -> Personalise {
         Personalise { time: Some(time), ..self }
@@ -216,6 +223,9 @@ impl Personalise {
         watch.figures.bytes = own_bytes(&copy, name);
         let steps = samples.len().div_ceil(self.batch).saturating_mul(self.epochs);
         let mut adam = AdamW::new(self.learning_rate).clip_norm(1.0).schedule(Schedule::linear(1.0, 0.0, steps as u64));
+        for (pattern, factor) in self.factors.clone() {
+            adam = adam.group(&pattern, move |group| group.learning_rate_scale(factor));
+        }
 
         let (mut best, mut waited, mut stopped) = (None, 0, None);
         'training: for _ in 0..self.epochs {

@@ -42,12 +42,12 @@ pub struct Parts {
 /// let mut model = Model { body: vec![Linear::new(9, 9, rng)?, Linear::new(9, 9, rng)?], head: Linear::new(9, 2, rng)? };
 /// freeze(&mut model, "body.*")?;
 /// assert_eq!(report(&model).to_string(), "\
-/// part         parameters  trainable      %    bytes
-/// --------------------------------------------------
-/// body.0 .. 1     2 x 90    2 x 0     0.00  2 x 360
-/// head                20       20   100.00       80
-/// --------------------------------------------------
-/// all                200       20    10.00      800");
+/// part         parameters  trainable       %    bytes
+/// ---------------------------------------------------
+/// body.0 .. 1      2 x 90      2 x 0    0.00  2 x 360
+/// head                 20         20  100.00       80
+/// ---------------------------------------------------
+/// all                 200         20   10.00      800");
 /// # Ok::<(), chainrule_nn::Error>(())
 /// ```
 pub fn report(model: &dyn Module) -> Parts {

@@ -63,6 +63,10 @@ fn what_is_better_is_accepted() -> Result {
     model.deactivate();
     assert_eq!(bits(&model), before);
 
+    let slow = quick().factor("*", 0.0).run(&base, "mine", &train, &held, loss, score)?;
+    assert_eq!(slow.reason(), Some(Reason::NotBetter { margin: 0.1 }), "a rate of 0 changes nothing");
+    assert!(quick().factor("*lora_C.weight", 2.0).run(&base, "mine", &train, &held, loss, score).err().is_some_and(|e| e.to_string().contains("lora_B")));
+
     let again = |seed: u64| -> Result<Bits> { Ok(bits(&run(seed)?.accepted().ok_or("rejected")?)) };
     assert_eq!(again(7)?, again(7)?);
     assert_ne!(again(7)?, again(8)?);

@@ -86,6 +86,6 @@ impl BertEmbeddings {
 }
 
 /// Numbers of the model's own as a constant where `x` stands.
-fn beside(x: &Tensor, array: Array) -> Result<Tensor> {
+pub(super) fn beside(x: &Tensor, array: Array) -> Result<Tensor> {
     x.parameter(ParamId::fresh(), &array, false)
 }

@@ -1,5 +1,6 @@
 //! A layer of BERT: attention of the sequence to itself, then two linear layers, each added to its input and normalised.
 
+use super::packing::Packing;
 use super::{BertConfig, HiddenActivation, Start};
 use chainrule_autograd::{Attention, Result, Tensor};
 use chainrule_nn::{Layer, LayerNorm, Linear, Module, observed};
@@ -84,7 +85,12 @@ impl BertLayer {
     /// # Errors
     /// An input or mask that does not fit.
     pub fn masked(&self, x: &Tensor, mask: Option<&Tensor>, front: Option<&[Tensor; 2]>) -> Result<Tensor> {
-        let attended = self.attention.heads.attend(x, mask, front)?;
+        self.run(x, mask, front, None)
+    }
+
+    /// The same; with a packing x and the result are `[1, M, D]`.
+    pub(super) fn run(&self, x: &Tensor, mask: Option<&Tensor>, front: Option<&[Tensor; 2]>, packing: Option<&Packing>) -> Result<Tensor> {
+        let attended = self.attention.heads.attend(x, mask, front, packing)?;
         let x = self.attention.output.add(&attended, x)?;
         drop(attended);
         let y = self.output.add(&self.intermediate.forward(&x)?, &x)?;
@@ -99,15 +105,19 @@ impl Layer for BertLayer {
 }
 
 impl BertSelfAttention {
-    fn attend(&self, x: &Tensor, mask: Option<&Tensor>, front: Option<&[Tensor; 2]>) -> Result<Tensor> {
-        let [query, key, value] = [&self.query, &self.key, &self.value].map(|linear| self.by_head(&linear.forward(x)?));
+    fn attend(&self, x: &Tensor, mask: Option<&Tensor>, front: Option<&[Tensor; 2]>, packing: Option<&Packing>) -> Result<Tensor> {
+        let [query, key, value] = [&self.query, &self.key, &self.value].map(|linear| {
+            let y = linear.forward(x)?;
+            self.by_head(&packing.map_or(Ok(y.clone()), |packing| packing.apart(&y))?)
+        });
         let (query, mut key, mut value) = (query?, key?, value?);
         if let Some([keys, values]) = front {
             (key, value) = (self.behind(keys, &key)?, self.behind(values, &value)?);
         }
         let how = Attention { mask: mask.cloned(), dropout: self.dropout, ..Attention::default() };
         let y = query.scaled_dot_product_attention(&key, &value, &how)?;
-        Ok(observed(self, y.transpose(-2, -3)?.flatten(-2, -1)?))
+        let y = y.transpose(-2, -3)?.flatten(-2, -1)?;
+        Ok(observed(self, packing.map_or(Ok(y.clone()), |packing| packing.together(&y))?))
     }
 
     /// `[P, D], [N, H, T, E] -> [N, H, P + T, E]`

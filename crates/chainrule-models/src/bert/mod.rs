@@ -5,6 +5,7 @@ mod embeddings;
 mod heads;
 mod layer;
 mod load;
+mod packing;
 mod sentence;
 mod start;
 
@@ -18,6 +19,7 @@ use crate::Tokens;
 use chainrule_autograd::{DType, Error, Result, Rng, Tensor};
 use chainrule_nn::{Layer, Linear, LoadReport, Module, PromptSite, PromptSlot, Virtual, observed};
 use load::Weights;
+use packing::Packing;
 use start::Start;
 use std::path::Path;
 
@@ -144,11 +146,16 @@ impl BertModel {
         let count = |x: &Tensor| x.dims().first().copied().unwrap_or(0);
         let past = states.first().map_or(0, |[keys, _]| count(keys));
         let seen = tokens.mask.as_ref().map(|mask| seen(mask, tokens, past + front.as_ref().map_or(0, count))).transpose()?;
-        let mut x = self.embeddings.embed_behind(tokens, front.as_ref(), past)?;
+        // Without a prompt, padding is left out.
+        let packing = if front.is_none() && states.is_empty() { Packing::of(tokens)? } else { None };
+        let mut x = match &packing {
+            Some(packing) => self.embeddings.embed(&packing.tokens(tokens)?)?,
+            None => self.embeddings.embed_behind(tokens, front.as_ref(), past)?,
+        };
         for (i, layer) in layers.iter().enumerate() {
-            x = layer.masked(&x, seen.as_ref(), states.get(i))?;
+            x = layer.run(&x, seen.as_ref(), states.get(i), packing.as_ref())?;
         }
-        Ok(observed(self, x))
+        Ok(observed(self, packing.map_or(Ok(x.clone()), |packing| packing.apart(&x))?))
     }
 
     /// What a sequence means as a whole, of its hidden state: `[N, T, D] -> [N, D]`.

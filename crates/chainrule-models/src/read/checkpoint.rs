@@ -181,18 +181,13 @@ impl Checkpoint {
 
     fn load_as(&mut self, model: &mut dyn Module, partly: bool) -> Result<LoadReport> {
         let loading = Loading { partly, may_lack: self.may_lack.clone() };
-        let put_ignored = |report: &mut LoadReport, ignored: &[String]| report.ignored = ignored.to_vec();
-        match load_from(model, self, &loading) {
-            Ok(mut report) => {
-                put_ignored(&mut report, &self.ignored);
-                Ok(report)
-            }
-            Err(Error::Load(mut report)) => {
-                put_ignored(&mut report, &self.ignored);
-                Err(Error::Load(report))
-            }
-            Err(other) => Err(other),
+        let mut loaded = load_from(model, self, &loading);
+        match &mut loaded {
+            Ok(report) => report.ignored = self.ignored.clone(),
+            Err(Error::Load(report)) => report.ignored = self.ignored.clone(),
+            Err(_) => {}
         }
+        loaded
     }
 
     /// Reads one array in its own element type (small integers become i64, truth values u8).

@@ -1,5 +1,6 @@
 //! Files of weights as others write them, real ones, damaged ones, and ones made to do harm.
 
+mod checkpoint;
 mod formats;
 mod real;
 

@@ -8,6 +8,29 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 
 /// What a source holds, and how to get it.
+/// ```
+/// use chainrule_autograd::{Array, DType, Rng};
+/// use chainrule_nn::source::{Entry, Source, Stored};
+/// use chainrule_nn::{Linear, Loading, Result, load_from};
+/// use std::collections::BTreeMap;
+///
+/// /// Arrays of ones.
+/// struct Ones(BTreeMap<String, Entry>);
+/// impl Source for Ones {
+///     fn contents(&self) -> &BTreeMap<String, Entry> {
+///         &self.0
+///     }
+///     fn read(&mut self, name: &str, dtype: DType) -> Result<Array> {
+///         Ok(Array::ones(self.0[name].dims(), dtype)?)
+///     }
+/// }
+///
+/// let mut model = Linear::new(3, 2, &mut Rng::seeded(0))?;
+/// let weight = Entry::new(Stored::F16, &[2, 3]);
+/// let report = load_from(&mut model, &mut Ones([("weight".to_string(), weight)].into()), &Loading::partly())?;
+/// assert_eq!(report.to_string(), "1 loaded, 1 missing, 0 unexpected, 0 of the wrong shape\n  missing: bias");
+/// # Ok::<(), chainrule_nn::Error>(())
+/// ```
 pub trait Source {
     /// What is there, by name.
     fn contents(&self) -> &BTreeMap<String, Entry>;

@@ -356,7 +356,7 @@ impl<'a> Machine<'a> {
 }
 
 fn pairs(items: Vec<Value>) -> Result<Vec<Value>, Reason> {
-    if items.len() % 2 == 0 { Ok(items) } else { Err("has a damaged pickle: a key without its value".into()) }
+    if items.len().is_multiple_of(2) { Ok(items) } else { Err("has a damaged pickle: a key without its value".into()) }
 }
 
 #[cold]
