@@ -55,7 +55,11 @@ pub use gradual::{GradualUnfreezing, discriminative, groups_by_depth};
 pub use interpolate::interpolate;
 pub use l2sp::L2Sp;
 pub use method::{Method, Selection};
-pub use methods::{BitFit, Bottleneck, BottleneckActivation, BottleneckAdapter, BottleneckWidth, DoraAdapter, Ia3, Ia3Adapter, LayerNormTuning, Lora, LoraAdapter, LoraBias, LoraInit, LowRank, Matrices, PTuning, PrefixEncoder, PrefixPrompt, PrefixTuning, PromptEncoder, PromptStart, PromptTuning, QuantisedWeight, Reparameterisation, Rows, TokenPrompt, Vera, VeraAdapter, dequantise, lora_plus, prompt_embeddings, quantise};
+pub use methods::{
+    BitFit, Bottleneck, BottleneckActivation, BottleneckAdapter, BottleneckWidth, DoraAdapter, Ia3, Ia3Adapter, LayerNormTuning, Lora, LoraAdapter, LoraBias,
+    LoraInit, LowRank, Matrices, PTuning, PrefixEncoder, PrefixPrompt, PrefixTuning, PromptEncoder, PromptStart, PromptTuning, QuantisedWeight,
+    Reparameterisation, Rows, TokenPrompt, Vera, VeraAdapter, dequantise, lora_plus, prompt_embeddings, quantise,
+};
 pub use personalise::{Figures, Outcome, Personalise, Reason};
 pub use pseudo_label::{Labelled, PseudoLabels};
 pub use rehearsal::Reservoir;

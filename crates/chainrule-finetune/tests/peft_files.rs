@@ -1,7 +1,7 @@
 //! Files of adapters that lie, lack something or would lose something: errors that name it, and nothing changes.
 
 use chainrule_autograd::{Array, DType, Rng, Tensor};
-use chainrule_finetune::{Adapted, Bottleneck, Ia3, Lora, PromptTuning, Result};
+use chainrule_finetune::{Adapted, Bottleneck, Ia3, Lora, PromptTuning, Quantisation, Result, quantise};
 use chainrule_nn::{Layer, Linear, Relu, Sequential, load_state_dict, params_mut, safetensors, state_dict, to_dtype};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -259,5 +259,25 @@ fn methods_that_peft_has_not_have_types_of_their_own() -> Result<()> {
     assert!(fs::read_to_string(folder.config()).unwrap().contains("\"peft_type\": \"CHAINRULE_BOTTLENECK\""));
     folder.edit("\"width\": 2", "\"width\": 1000000000000");
     assert!(refused(&folder.0)?.contains("expected f32 [1000000000000, 8]"));
+    Ok(())
+}
+
+#[test]
+fn adapters_of_a_quantised_base_are_files_as_others() -> Result<()> {
+    let (folder, mut packed) = (Folder::new(), base()?);
+    let _complete = load_state_dict(&mut packed, &state_dict(&base()?)?)?;
+    quantise(&mut packed, Quantisation::nf4().block(8), "all-linear")?;
+    let mut model = Adapted::new(packed.clone());
+    model.add("a", Lora::rank(2).targets(["0", "2"]), &mut Rng::seeded(7))?;
+    params_mut(&mut model, |path, param| {
+        if path.contains("lora_B") {
+            param.value = Tensor::ones(param.value.dims(), DType::F32).unwrap().into_array();
+        }
+    });
+    model.save("a", &folder.0)?;
+    let (mut again, mut dense) = (Adapted::new(packed), Adapted::new(base()?));
+    assert_eq!(again.load("a", &folder.0)?.numbers.loaded.len(), 4);
+    assert_eq!(outputs(&again)?, outputs(&model)?);
+    assert_eq!(dense.load("a", &folder.0)?.numbers.loaded.len(), 4);
     Ok(())
 }
