@@ -69,7 +69,8 @@ lora, ia3 = peft.LoraConfig, peft.IA3Config
 SEQUENCE = {
     "all_linear": lora(r=3, lora_alpha=5, target_modules="all-linear", **S),
     "regex_groups": lora(r=2, target_modules=r"bert\.encoder\.layer\.(0|1)\.(attention\.self\.(query|key)|(intermediate|output)\.dense)", **S),
-    "regex_look": lora(r=2, target_modules=r".*\.layer\.[01]\..*(?:que|val)\w+$", **S),
+    "regex_class": lora(r=2, target_modules=r".*\.layer\.[01]\..*(?:que|val)\w+$", **S),
+    "regex_look": lora(r=2, target_modules=r"^(?!.*pooler).*layer\.(?=1).*(?<!intermediate)\.(key|dense)", **S),
     "exclude_list": lora(r=2, target_modules=["query", "value", "dense"], exclude_modules=["pooler.dense", "bert.encoder.layer.0.output.dense"], **S),
     "exclude_regex": lora(r=2, target_modules="all-linear", exclude_modules=r".*\.layer\.0\..*", **S),
     "layers_to_transform": lora(r=2, target_modules=["query", "value"], layers_to_transform=[1], **S),

@@ -1,7 +1,6 @@
 //! [`Targets`]: which layers a method adapts, by PEFT's rules or by patterns of paths.
 
-use chainrule_nn::{Error, Operation, Pattern, Result};
-use regex_lite::Regex;
+use chainrule_nn::{Operation, Pattern, Result};
 
 /// Which layers are meant.
 ///
@@ -60,24 +59,20 @@ pub(crate) fn ends_with(path: &str, name: &str) -> bool {
     path.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))
 }
 
-/// A regular expression made of a user's, who is told of what cannot be read.
-fn expression(from: &str, whole: &str) -> Result<Regex> {
-    let wrong =
-        |error: regex_lite::Error| Error::Pattern { pattern: from.to_string(), reason: format!("is no regular expression that is understood: {error}") };
-    Regex::new(from).map_err(wrong)?;
-    Regex::new(whole).map_err(wrong)
-}
-
 /// The number of the layer in which a module stands, by PEFT's rule.
 fn layer_of(path: &str, lists: &[String]) -> Result<Option<usize>> {
     if lists.is_empty() {
         let parts: Vec<&str> = path.split('.').collect();
         let inner = parts.get(2..parts.len().saturating_sub(1)).unwrap_or_default();
-        return Ok(inner.iter().find(|part| part.bytes().all(|c| c.is_ascii_digit())).and_then(|part| part.parse().ok()));
+        return Ok(inner.iter().find(|part| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit())).and_then(|part| part.parse().ok()));
     }
     for list in lists {
-        if let Some(found) = expression(list, &format!("^(?:.*?\\.)??(?:{list})\\.(?P<chainrule_layer>[0-9]+)\\."))?.captures(path) {
-            return Ok(found.name("chainrule_layer").and_then(|number| number.as_str().parse().ok()));
+        Pattern::regex(list)?;
+        let before = Pattern::regex(&format!("(?:.*\\.)?(?:{list})"))?;
+        let numbers = path.match_indices('.').filter_map(|(dot, _)| path[dot + 1..].split_once('.').map(|(part, _)| (&path[..dot], part)));
+        let mut numbers = numbers.filter(|(_, part)| !part.is_empty() && part.bytes().all(|c| c.is_ascii_digit()));
+        if let Some((_, number)) = numbers.find(|(list, _)| before.matches(list)) {
+            return Ok(number.parse().ok());
         }
     }
     Ok(None)

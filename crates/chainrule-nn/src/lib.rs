@@ -34,6 +34,7 @@ extern crate self as chainrule_nn;
 mod activations;
 mod adapter;
 mod error;
+mod expression;
 mod freeze;
 mod gradcheck;
 mod head;
