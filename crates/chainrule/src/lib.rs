@@ -91,3 +91,8 @@ pub use error::{Error, Result};
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The programs of the guide to fine-tuning, likewise.
+#[cfg(all(doctest, feature = "models", feature = "finetune"))]
+#[doc = include_str!("../../../docs/fine-tuning.md")]
+struct FineTuning;

@@ -102,9 +102,7 @@ fn minilm_classifies_as_transformers_does() -> Result<()> {
     Ok(())
 }
 
-/// Convolutions of the full resolution take minutes in debug builds.
 #[test]
-#[cfg_attr(debug_assertions, ignore = "slow in debug builds")]
 fn mobilenet_sees_what_pytorch_sees() -> Result<()> {
     use chainrule::models::MobileNetV2;
     use chainrule::nn::{Layer, count};

@@ -108,6 +108,29 @@ impl Tensor {
         }
     }
 
+    /// `self + x Wᵀ`, with `self [.., Out]`, `x [.., In]` and weight `W [Out, In]`, in the memory of `self` where nothing else needs its numbers (PyTorch's `addmm`).
+    /// ```
+    /// # use chainrule_autograd::Tensor;
+    /// let (x, w) = (Tensor::from_slice(&[1f32, 2.0], &[1, 2])?, Tensor::from_slice(&[3f32, 4.0], &[1, 2])?);
+    /// assert_eq!(Tensor::from_slice(&[100f32], &[1, 1])?.add_linear(&x, &w)?.to_vec::<f32>()?, [111.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As for [`linear`](Tensor::linear).
+    pub fn add_linear(mut self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
+        if rounds(&[x, weight, &self]) {
+            return self.add(&x.linear(weight, None)?);
+        }
+        // The numbers leave, so that they are changed in place if this was the last to hold them.
+        let onto = std::mem::replace(&mut self.array, weight.array.clone());
+        self.array = matmul::linear_onto(onto, &x.array, &weight.array)?;
+        Tensor::record("add_linear", [x, weight, &self], keep_partners(x, weight), self.array.clone(), move |pass| {
+            let [x, weight] = product_gradients(pass, pass.grad(), false)?;
+            Ok([x, weight, pass.when(2, || Ok(pass.grad().clone()))?])
+        })
+    }
+
     /// The activation of every element, for products that end in one: [`relu`](Tensor::relu), [`leaky_relu`](Tensor::leaky_relu) or nothing.
     /// ```
     /// # use chainrule_autograd::{Activation, Tensor};

@@ -27,6 +27,10 @@ pub fn add(cases: &mut Cases) {
     for dims in [&[2usize, 2, 3][..], &[2, 3], &[3], &[0, 3]] {
         cases.add(format!("linear with bias {dims:?}"), vec![numbers(dims), others(&[4, 3]), numbers(&[4])], |x| x[0].linear(&x[1], Some(&x[2])));
     }
+    for dims in [&[2usize, 2, 3][..], &[2, 3], &[3], &[0, 3]] {
+        let onto = [&dims[..dims.len() - 1], &[4]].concat();
+        cases.add(format!("add_linear {dims:?}"), vec![numbers(&onto), others(dims), numbers(&[4, 3])], |x| x[0].clone().add_linear(&x[1], &x[2]));
+    }
     for activation in [Activation::Relu, Activation::LeakyRelu(0.1), Activation::LeakyRelu(0.0), Activation::LeakyRelu(-0.5)] {
         for dims in [&[2usize, 2, 3][..], &[3], &[0, 3]] {
             let name = format!("linear with bias and {activation:?} {dims:?}");

@@ -121,18 +121,18 @@ fn product(op: &'static str, a: &Array, b: &Array, pairs: bool) -> Result<Array>
     if pairs {
         let a = if a.rank() == 1 { paired(&a.unsqueeze(0)?, true)? } else { paired(a, true)? };
         let b = if b.rank() == 1 { paired(&b.unsqueeze(1)?, false)? } else { paired(b, false)? };
-        multiply::<f32>(Side::matrices(&a), &Side::matrices(&b), batch, &mut out, &Epilogue::NONE, true);
+        multiply::<f32>(Side::matrices(&a), &Side::matrices(&b), batch, &mut out, false, &Epilogue::NONE, true);
         return Ok(out);
     }
     with_float!(op, dtype, T => {
-        multiply::<T>(left, &right, batch, &mut out, &Epilogue::NONE, false);
+        multiply::<T>(left, &right, batch, &mut out, false, &Epilogue::NONE, false);
         Ok(())
     })?;
     Ok(out)
 }
 
-/// `out` ← the products of a batch.
-fn multiply<T: Number>(mut left: Side, right: &Side, mut batch: Shape, out: &mut Array, epilogue: &Epilogue<T>, pairs: bool) {
+/// `out` ← the products of a batch, or what they make if they are added to it. It is dense, and nobody else looks at its memory.
+fn multiply<T: Number>(mut left: Side, right: &Side, mut batch: Shape, out: &mut Array, adds: bool, epilogue: &Epilogue<T>, pairs: bool) {
     // One matrix on the right: all rows on the left are one tall matrix.
     if right.batch == 0 && left.batch > 0 && left.array.is_contiguous() {
         left = Side { rows: batch.count() * left.rows, row: left.columns as isize, column: 1, batch: 0, ..left };
@@ -149,8 +149,8 @@ fn multiply<T: Number>(mut left: Side, right: &Side, mut batch: Shape, out: &mut
         let a = Matrix { start: a.start.wrapping_offset(at_a), ..*a };
         let b = Matrix { start: b.start.wrapping_offset(at_b), ..*b };
         let c = MatrixMut { start: c.start.wrapping_offset(at), ..*c };
-        // SAFETY: sizes and strides describe the arrays, in which a layout's offsets stay; the output is new and its matrices do not overlap.
-        unsafe { gemm_batched(batch, sizes, a, b, T::zero(), c, epilogue) }
+        // SAFETY: sizes and strides describe the arrays, in which a layout's offsets stay; the output is the only one that looks at its memory, and its matrices do not overlap.
+        unsafe { gemm_batched(batch, sizes, a, b, if adds { T::one() } else { T::zero() }, c, epilogue) }
     };
     if batch.rank() == 0 {
         return run(Batch { pairs, ..Batch::ONE }, [0; 3]);
@@ -167,7 +167,15 @@ fn multiply<T: Number>(mut left: Side, right: &Side, mut batch: Shape, out: &mut
 /// # Errors
 /// Sizes that do not fit; a slope that is not finite; element types other than f32 and f64, or different ones.
 pub fn linear(x: &Array, weight: &Array, bias: Option<&Array>, activation: Activation) -> Result<Array> {
-    layer(x, weight, bias, activation, false)
+    layer(x, weight, bias, activation, false, None)
+}
+
+/// `onto + x · weightᵀ` for `onto [.., out]`, in the memory of `onto` unless another array shares it.
+///
+/// # Errors
+/// Sizes that do not fit; element types other than f32 and f64, or different ones; no memory for a copy.
+pub fn linear_onto(onto: Array, x: &Array, weight: &Array) -> Result<Array> {
+    layer(x, weight, None, Activation::None, false, Some(onto))
 }
 
 /// [`linear`] of f32 rounded to bf16, added up in f32, and the result rounded to bf16 (what PyTorch's `autocast` computes).
@@ -183,15 +191,15 @@ pub fn linear_bf16(x: &Array, weight: &Array, bias: Option<&Array>, activation: 
     }
     let bias = bias.map(rounded).transpose()?;
     let mut out = if simd::has_pairs() {
-        layer(x, weight, bias.as_ref(), activation, true)?
+        layer(x, weight, bias.as_ref(), activation, true, None)?
     } else {
-        layer(&rounded(x)?, &rounded(weight)?, bias.as_ref(), activation, false)?
+        layer(&rounded(x)?, &rounded(weight)?, bias.as_ref(), activation, false, None)?
     };
     narrowed(out.slice_mut());
     Ok(out)
 }
 
-fn layer(x: &Array, weight: &Array, bias: Option<&Array>, activation: Activation, pairs: bool) -> Result<Array> {
+fn layer(x: &Array, weight: &Array, bias: Option<&Array>, activation: Activation, pairs: bool, onto: Option<Array>) -> Result<Array> {
     const OP: &str = "linear";
     let dtype = same_dtype(OP, x, weight)?;
     if weight.rank() != 2 {
@@ -214,7 +222,16 @@ fn layer(x: &Array, weight: &Array, bias: Option<&Array>, activation: Activation
         }
         other => other,
     };
-    let mut out = Array::stale(Shape::new(&x.shape().with(x.rank() - 1, outputs))?, dtype)?;
+    let dims = x.shape().with(x.rank() - 1, outputs);
+    let (mut out, adds) = match onto {
+        None => (Array::stale(Shape::new(&dims)?, dtype)?, false),
+        Some(mut onto) => {
+            same_dtype(OP, x, &onto)?;
+            expect_shape(OP, "what the product is added to", &onto, &dims)?;
+            onto.own()?;
+            (onto, true)
+        }
+    };
     let dense_x;
     let x = match x.rank() {
         1 | 2 if !pairs => x,
@@ -229,14 +246,14 @@ fn layer(x: &Array, weight: &Array, bias: Option<&Array>, activation: Activation
         let (x, weight) = (paired(x, true)?, paired(weight, true)?);
         let right = Side::matrices(&weight).transposed();
         let epilogue = Epilogue { bias: bias.map_or(Bias::None, |b| Bias::PerColumn(b.slice())), activation };
-        multiply::<f32>(Side::matrices(&x), &right, Shape::scalar(), &mut out, &epilogue, true);
+        multiply::<f32>(Side::matrices(&x), &right, Shape::scalar(), &mut out, false, &epilogue, true);
         return Ok(out);
     }
     with_float!(OP, dtype, T => {
         let epilogue = Epilogue { bias: bias.map_or(Bias::None, |b| Bias::PerColumn(b.slice::<T>())), activation };
         let left = Side::left(x);
         let batch = left.batch();
-        multiply::<T>(left, &Side::matrices(weight).transposed(), batch, &mut out, &epilogue, false);
+        multiply::<T>(left, &Side::matrices(weight).transposed(), batch, &mut out, adds, &epilogue, false);
         Ok(())
     })?;
     Ok(out)
@@ -314,6 +331,33 @@ mod tests {
             }
         }
         assert!(linear(&waves(&[7]), &w, None, Activation::LeakyRelu(f64::INFINITY)).is_err());
+    }
+
+    #[test]
+    fn a_product_is_added_to_what_is_there() {
+        let w = waves(&[4, 7]);
+        for x in [
+            waves(&[2, 3, 7]),
+            waves(&[7]),
+            waves(&[5, 7]),
+            waves(&[7, 5]).transpose(0, 1).unwrap(),
+            waves(&[2, 7, 3]).transpose(1, 2).unwrap(),
+            waves(&[0, 7]),
+        ] {
+            let product = linear(&x, &w, None, Activation::None).unwrap();
+            let onto = waves(product.dims());
+            let (shared, before) = (onto.clone(), onto.to_vec::<f64>().unwrap());
+            let got = linear_onto(onto, &x, &w).unwrap();
+            assert_eq!(shared.to_vec::<f64>().unwrap(), before);
+            let at = shared.pointer::<f64>();
+            let again = linear_onto(shared, &x, &w).unwrap();
+            assert!(again.count() == 0 || again.pointer::<f64>() == at, "memory that nobody shares is used");
+            for (i, (got, again)) in got.to_vec::<f64>().unwrap().iter().zip(again.to_vec::<f64>().unwrap()).enumerate() {
+                let expected = before[i] + product.to_vec::<f64>().unwrap()[i];
+                assert!(*got == again && (got - expected).abs() < 1e-12);
+            }
+        }
+        assert!(linear_onto(waves(&[2, 4]), &waves(&[3, 7]), &w).is_err() && linear_onto(waves(&[4]).cast(DType::F32).unwrap(), &waves(&[7]), &w).is_err());
     }
 
     /// Products of rounded numbers in f64, rounded, up to what another order of summation makes of them.

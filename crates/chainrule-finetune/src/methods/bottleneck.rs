@@ -118,10 +118,10 @@ impl Method for Bottleneck {
     fn adapter(&self, _: &str, site: &Site, rng: &mut Rng) -> Result<Option<BoxedAdapter>> {
         const OP: &str = "bottleneck";
         let (weight, dtype) = (&site.weight.value, site.weight.value.dtype());
-        let &[outputs, inputs] = weight.dims() else { return Err(Error::shape(OP, format!("the weight has shape {:?}, expected [Out, In]", weight.dims()))) };
         if site.operation != Operation::Linear {
             return Err(refused(OP, site.operation, "a linear layer"));
         }
+        let &[outputs, inputs] = weight.dims() else { return Err(Error::shape(OP, format!("the weight has shape {:?}, expected [Out, In]", weight.dims()))) };
         expect_finite(OP, "the scale", self.beside.unwrap_or(1.0))?;
         let width = match self.width {
             BottleneckWidth::Features(features) => features,

@@ -58,10 +58,10 @@ impl Adapter for DoraAdapter {
         if self.lora.dropout > 0.0 && x.is_training() && !matches!(site.operation, Operation::Embedding { .. }) {
             let dropped = self.lora.dropped(x, site)?;
             let plain = site.forward_without_bias(&dropped)?;
-            let turned = plain.add(&self.lora.low.path(&dropped, site.operation, self.lora.scale)?)?.mul(&factors)?;
+            let turned = self.lora.low.added(plain.clone(), &dropped, site.operation, self.lora.scale)?.mul(&factors)?;
             return site.forward(x)?.add(&turned.sub(&plain)?);
         }
-        let y = site.forward(x)?.add(&self.lora.low.path(x, site.operation, self.lora.scale)?)?.mul(&factors)?;
+        let y = self.lora.low.added(site.forward(x)?, x, site.operation, self.lora.scale)?.mul(&factors)?;
         let Some(bias) = site.bias else { return Ok(y) };
         // The bias, which stands inside the product, gets back what the factors took from it: nothing as long as they are 1.
         let bias = bias.on(x)?.reshape(self.lora_magnitude_vector.value.dims())?;

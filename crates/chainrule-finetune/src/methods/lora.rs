@@ -19,8 +19,10 @@ use chainrule_nn::{Adapter, BoxedAdapter, Module, Operation, Pattern, Site};
 /// | convolution | `[r, IC, K..]` | `[OC, r/groups, 1..]` | a convolution with the layer's window to r channels, and one of a single tap |
 /// | recurrent weight | `[r, In]` | `[Out, r]` | `W + (alpha / r) B A`, once for all steps |
 ///
-/// A recurrent layer runs all its steps as one operation on one weight, so the path cannot go beside it; forming `B A` costs `2 r · Out · In` operations where one step of one sample costs as many with r = 1,
-/// and W itself gets no gradient. Transposed convolutions are refused. Of a convolution in groups the path reads all channels, as PEFT's does, and cannot be merged.
+/// A recurrent layer runs all its steps as one operation that reads one weight, so no path can go beside it: `W + (alpha / r) B A` is formed once a call.
+/// That costs what r rows of input cost in the layer's own product, so `r / (N · T)` of it for N sequences of T steps. On the way back the sum's gradient is formed once and handed on to A and B; W itself keeps none.
+///
+/// Transposed convolutions are refused. Of a convolution in groups the path reads all channels, as PEFT's does, and cannot be merged.
 /// ```
 /// # use chainrule_autograd::{DType, Rng, Tensor};
 /// # use chainrule_finetune::{Adapted, Lora};
@@ -227,8 +229,7 @@ impl LoraAdapter {
 
 impl Adapter for LoraAdapter {
     fn adapt(&self, x: &Tensor, site: &Site) -> Result<Tensor> {
-        let low = self.low.path(&self.dropped(x, site)?, site.operation, self.scale)?;
-        site.forward(x)?.add(&low)
+        self.low.added(site.forward(x)?, &self.dropped(x, site)?, site.operation, self.scale)
     }
 
     fn merged(&self, weight: &Tensor) -> Result<Tensor> {

@@ -80,27 +80,43 @@ impl LowRank {
         Ok(LowRank::Matrices(Matrices { lora_a: Param::new(init.array(&a, dtype, rng)?), lora_b: Param::new(Array::zeros(&b, dtype)?), lora_b_bias: None }))
     }
 
-    /// `scale · ΔW` applied to x: through the r numbers in the middle, ΔW being never formed.
-    pub(super) fn path(&self, x: &Tensor, operation: Operation, scale: f64) -> Result<Tensor> {
+    /// `y + scale · ΔW` applied to x: through the r numbers in the middle, ΔW being never formed.
+    pub(super) fn added(&self, y: Tensor, x: &Tensor, operation: Operation, scale: f64) -> Result<Tensor> {
         match (self, operation) {
             (LowRank::Matrices(pair), Operation::Linear) => {
-                x.linear(&pair.lora_a.on(x)?, None)?.linear(&scaled(&pair.lora_b, x, scale)?, pair.bias(x, scale)?.as_ref())
+                let y = y.add_linear(&x.linear(&pair.lora_a.on(x)?, None)?, &scaled(&pair.lora_b, x, scale)?)?;
+                match pair.bias(x, scale)? {
+                    Some(bias) => y.add(&bias),
+                    None => Ok(y),
+                }
             }
             (LowRank::Matrices(pair), Operation::Conv1d(window)) => {
                 let low = x.conv1d(&pair.lora_a.on(x)?, None, &options::Conv1d { groups: 1, ..window })?;
-                low.conv1d(&scaled(&pair.lora_b, x, scale)?, pair.bias(x, scale)?.as_ref(), &options::Conv1d { groups: window.groups, ..Default::default() })
+                y.add(&low.conv1d(
+                    &scaled(&pair.lora_b, x, scale)?,
+                    pair.bias(x, scale)?.as_ref(),
+                    &options::Conv1d { groups: window.groups, ..Default::default() },
+                )?)
             }
             (LowRank::Matrices(pair), Operation::Conv2d(window)) => {
                 let low = x.conv2d(&pair.lora_a.on(x)?, None, &options::Conv2d { groups: 1, ..window })?;
-                low.conv2d(&scaled(&pair.lora_b, x, scale)?, pair.bias(x, scale)?.as_ref(), &options::Conv2d { groups: window.groups, ..Default::default() })
+                y.add(&low.conv2d(
+                    &scaled(&pair.lora_b, x, scale)?,
+                    pair.bias(x, scale)?.as_ref(),
+                    &options::Conv2d { groups: window.groups, ..Default::default() },
+                )?)
             }
             (LowRank::Matrices(pair), Operation::Conv3d(window)) => {
                 let low = x.conv3d(&pair.lora_a.on(x)?, None, &options::Conv3d { groups: 1, ..window })?;
-                low.conv3d(&scaled(&pair.lora_b, x, scale)?, pair.bias(x, scale)?.as_ref(), &options::Conv3d { groups: window.groups, ..Default::default() })
+                y.add(&low.conv3d(
+                    &scaled(&pair.lora_b, x, scale)?,
+                    pair.bias(x, scale)?.as_ref(),
+                    &options::Conv3d { groups: window.groups, ..Default::default() },
+                )?)
             }
             (LowRank::Rows(pair), Operation::Embedding { padding }) => {
                 let low = pair.lora_embedding_a.on(x)?.transpose(0, 1)?.embedding(x, padding)?;
-                low.linear(&scaled(&pair.lora_embedding_b, x, scale)?, None)
+                y.add_linear(&low, &scaled(&pair.lora_embedding_b, x, scale)?)
             }
             (_, other) => Err(Error::value("lora", format!("these matrices do not fit a layer of {other:?}"))),
         }

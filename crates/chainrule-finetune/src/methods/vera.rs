@@ -100,10 +100,10 @@ impl Method for Vera {
         expect_finite(OP, "the initial value", self.initial)?;
         expect_rate(OP, self.dropout)?;
         let (weight, dtype) = (&site.weight.value, site.weight.value.dtype());
-        let &[outputs, inputs] = weight.dims() else { return Err(Error::shape(OP, format!("the weight has shape {:?}, expected [Out, In]", weight.dims()))) };
         if site.operation != Operation::Linear {
             return Err(refused(OP, site.operation, "a linear layer"));
         }
+        let &[outputs, inputs] = weight.dims() else { return Err(Error::shape(OP, format!("the weight has shape {:?}, expected [Out, In]", weight.dims()))) };
         let Some([a, b]) = self.projections.get() else { return Err(Error::value(OP, "the method was not prepared; add it to an adapted model")) };
         if a.dims()[1] < inputs || b.dims()[0] < outputs {
             let (a, b) = (a.dims(), b.dims());

@@ -2,7 +2,7 @@
 
 use crate::*;
 use chainrule_autograd::Tape;
-use chainrule_finetune::{Adapted, Lora, Outcome, Personalise, Reason};
+use chainrule_finetune::{Adapted, BitFit, Bottleneck, Ia3, Lora, Outcome, Personalise, Reason};
 use chainrule_nn::Layer;
 use std::cell::RefCell;
 use std::time::Duration;
@@ -172,5 +172,32 @@ fn errors_leave_the_base_as_it_was() -> Result {
     refused(Personalise::new(Lora::rank(2).targets(["7"])).run(&base, "mine", &train, &held, loss, score), "7");
     // A loss that has nothing to do with the adapter.
     refused(quick().run(&base, "mine", &train, &held, |_, _, _| Ok(Tensor::scalar(1.0, DType::F32)?), score), "tape");
+    Ok(())
+}
+
+#[test]
+fn any_method_will_do() -> Result {
+    let (base, train, held) = (base(), samples(48, 2, false), samples(20, 3, false));
+    let before = bits(&base);
+    let head = 32 * 2 + 2;
+    for (personalise, numbers) in [
+        (Personalise::new(BitFit::new()), 32 + 2),
+        (Personalise::new(BitFit::new().saving(["2"])), 32 + head),
+        (Personalise::new(Ia3::outputs(["0"])), 32),
+        (Personalise::new(Bottleneck::pfeiffer().width(4).targets(["0"])), 2 * 32 * 4 + 32 + 4),
+    ] {
+        // Any model is taken whose score is told to rise.
+        let calls = RefCell::new(0.0);
+        let rising = |_: &Sequential, _: &[Sample]| {
+            *calls.borrow_mut() += 1.0;
+            Ok(*calls.borrow())
+        };
+        let outcome = personalise.epochs(2).learning_rate(0.05).run(&base, "mine", &train, &held, loss, rising)?;
+        assert_eq!(outcome.figures().bytes, 4 * numbers, "{outcome}");
+        let mut model = outcome.accepted().ok_or("rejected")?;
+        assert_ne!(bits(&model), before);
+        model.deactivate();
+        assert_eq!((bits(&model), bits(&base)), (before.clone(), before.clone()));
+    }
     Ok(())
 }

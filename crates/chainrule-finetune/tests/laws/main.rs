@@ -4,5 +4,6 @@ mod files;
 mod gradients;
 mod life;
 mod model;
+mod refusals;
 mod table;
 mod training;
