@@ -45,6 +45,18 @@ pub const ROWS: &[Row] = &[
     Row { name: "lora on all linear layers", add: |m, rng| m.add("a", Lora::rank(2).bias(LoraBias::All), rng), merges: true, partial: false },
     Row { name: "dora", add: |m, rng| m.add("a", Lora::rank(2).dora().targets(LAYERS).saving(["classifier"]), rng), merges: true, partial: true },
     Row {
+        name: "lora with dropout",
+        add: |m, rng| m.add("a", Lora::rank(2).dropout(0.3).targets(["embedding", "conv", "in_proj", "output"]), rng),
+        merges: true,
+        partial: false,
+    },
+    Row {
+        name: "dora with dropout",
+        add: |m, rng| m.add("a", Lora::rank(2).dropout(0.3).dora().targets(["embedding", "conv", "in_proj", "output"]), rng),
+        merges: true,
+        partial: true,
+    },
+    Row {
         name: "ia3",
         add: |m, rng| m.add("a", Ia3::new(["conv", "in_proj", "k_proj", "v_proj", "intermediate", "output"], ["output", "conv"]), rng),
         merges: true,
