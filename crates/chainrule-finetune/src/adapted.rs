@@ -86,7 +86,7 @@ impl State {
 }
 
 impl<M: Module> Adapted<M> {
-    /// The model without adapters, all of it frozen.
+    /// The model without adapters, all of it frozen. Quantise it and choose its element type before; batch norm without parameters follows its batches even so.
     pub fn new(mut model: M) -> Adapted<M> {
         let mut trainable = BTreeMap::new();
         params_mut(&mut model, |path, param| _ = trainable.insert(path.to_string(), std::mem::replace(&mut param.trainable, false)));

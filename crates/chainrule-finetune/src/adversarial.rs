@@ -2,6 +2,7 @@
 //!
 //! FGSM: Goodfellow, Shlens and Szegedy 2014, "Explaining and Harnessing Adversarial Examples". PGD: Madry et al. 2017, "Towards Deep Learning Models Resistant to Adversarial Attacks". On embeddings: Miyato, Dai and Goodfellow 2017, "Adversarial Training Methods for Semi-Supervised Text Classification".
 
+use crate::anchor::wide;
 use chainrule_autograd::{Error, Result, Rng, Tape, Tensor};
 
 /// How an input may be moved: `x ← project(x + size · direction(∂loss/∂x))`, so many times, the projection being to the ball of radius ε around the input and to the range of valid numbers.
@@ -121,15 +122,19 @@ impl Attack {
         if !self.euclidean {
             return gradient.sign();
         }
-        samples(gradient)?.normalize(2.0, &[1], 1e-30)?.reshape(gradient.dims())
+        // Over its largest number first, so that no square vanishes; a gradient of zeros has no direction.
+        let flat = wide(&samples(gradient)?)?;
+        let largest = flat.abs()?.max_over(&[1], true)?.clamp(f64::from(f32::MIN_POSITIVE), f64::INFINITY)?;
+        flat.div(&largest)?.normalize(2.0, &[1], 1e-30)?.reshape(gradient.dims())?.cast(gradient.dtype())
     }
 
     /// `x` moved by as much of `shift` as is allowed.
     fn within(&self, x: &Tensor, shift: &Tensor) -> Result<Tensor> {
         let shift = if self.euclidean {
             let flat = samples(shift)?;
+            let flat = wide(&flat)?;
             let length = flat.norm(2.0, &[1], true)?.clamp(1e-30, f64::INFINITY)?;
-            flat.mul(&length.reciprocal()?.mul_scalar(self.epsilon)?.clamp(0.0, 1.0)?)?.reshape(x.dims())?
+            flat.mul(&length.reciprocal()?.mul_scalar(self.epsilon)?.clamp(0.0, 1.0)?)?.reshape(x.dims())?.cast(x.dtype())?
         } else {
             shift.clamp(-self.epsilon, self.epsilon)?
         };

@@ -54,7 +54,12 @@ impl Anchors {
 
 /// `Σ (θ - θ*)²`
 pub(crate) fn squared_distance(value: &Tensor, anchor: &Array) -> Result<Tensor> {
-    value.sub(&Tensor::from(anchor))?.square()?.sum()
+    wide(value)?.sub(&wide(&Tensor::from(anchor))?)?.square()?.sum()
+}
+
+/// At least f32, in which squares of small numbers do not vanish.
+pub(crate) fn wide(x: &Tensor) -> Result<Tensor> {
+    if matches!(x.dtype(), DType::F16 | DType::BF16) { x.cast(DType::F32) } else { Ok(x.clone()) }
 }
 
 /// An error unless the strength is a number of at least 0.

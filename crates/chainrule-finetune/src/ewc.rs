@@ -1,6 +1,6 @@
 //! Elastic weight consolidation: what an earlier task needs is held fast, the rest is free (Kirkpatrick et al. 2017, "Overcoming catastrophic forgetting in neural networks").
 
-use crate::anchor::{Anchors, expect_strength};
+use crate::anchor::{Anchors, expect_strength, wide};
 use chainrule_autograd::{Array, Error, Gradients, ParamId, Rng, Tape, Tensor};
 use chainrule_nn::{Module, Pattern, Result, StateDict, params};
 use std::collections::HashMap;
@@ -125,7 +125,8 @@ struct Squares {
 impl Squares {
     fn add(&mut self, gradients: &Gradients, weight: f64) -> Result<(), Error> {
         for (id, gradient) in gradients.iter() {
-            let square = Tensor::from(gradient).square()?.mul_scalar(weight)?;
+            // In 16 bits small squares vanish, and a long sum stops growing.
+            let square = wide(&Tensor::from(gradient))?.square()?.mul_scalar(weight)?;
             let sum = match self.sums.get(&id) {
                 Some(sum) => sum.add(&square)?,
                 None => square,

@@ -17,8 +17,11 @@ use chainrule_nn::{Module, Result, StateDict, load_state_dict, params, params_mu
 /// ```
 ///
 /// # Errors
-/// Models whose paths or shapes differ; then nothing is changed.
+/// Models whose paths or shapes differ; an alpha that is not finite. Then nothing is changed.
 pub fn interpolate(model: &mut dyn Module, pretrained: &dyn Module, alpha: f64) -> Result<()> {
+    if !alpha.is_finite() {
+        return Err(chainrule_autograd::Error::value("interpolate", format!("got alpha {alpha}, expected a finite number")).into());
+    }
     let (tuned, base) = (state_dict(model)?, state_dict(pretrained)?);
     let mut mixed = StateDict::new();
     for (path, before) in base {

@@ -19,7 +19,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// What the method makes for this model. Names and patterns that mean nothing are errors.
+    /// What the method makes for this model. Targets that mean nothing are errors.
     pub fn made(model: &dyn Module, method: &dyn Method, rng: &mut Rng) -> Result<Parts> {
         let mut survey = Survey::default();
         model.visit(&mut Path::default(), &mut survey);

@@ -1,6 +1,6 @@
 //! Array memory: aligned blocks that are recycled, counted and limited.
 //!
-//! A block comes from a free list of its size class; when its last array is gone it goes back whole, reference count included.
+//! A block comes from a free list of its size class, or of one somewhat larger; when its last array is gone it goes back whole, reference count included.
 //! So a training step in steady state asks the system for nothing. Blocks are zeroed once, when the system gives them, and hold stale numbers afterwards: never uninitialised memory.
 
 mod block;
@@ -27,11 +27,11 @@ static SYSTEM: AtomicUsize = AtomicUsize::new(0);
 static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
 static CACHE_LIMIT: AtomicUsize = AtomicUsize::new(1 << 30);
 
-/// What arrays hold of the system's memory, in bytes.
+/// What arrays asked for, in bytes of whole size classes. A block that is used again may be up to twice as large as what it is used for; the rest of it is in no figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Statistics {
-    /// Held by arrays that are alive.
+    /// Asked for by arrays that are alive.
     pub live: usize,
     /// The most that was ever live, or since [`reset_peak`].
     pub peak: usize,
@@ -51,7 +51,7 @@ pub fn reset_peak() {
     PEAK.store(LIVE.load(Relaxed), Relaxed);
 }
 
-/// The most bytes that arrays may hold; beyond it operations return [`Error::Memory`]. `None`: no limit but the system's.
+/// The most bytes that arrays may ask for; beyond it operations return [`Error::Memory`]. `None`: no limit but the system's.
 pub fn set_limit(bytes: Option<usize>) {
     LIMIT.store(bytes.unwrap_or(usize::MAX), Relaxed);
 }

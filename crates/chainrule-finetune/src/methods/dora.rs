@@ -40,6 +40,13 @@ impl DoraAdapter {
         Ok(DoraAdapter { lora, lora_magnitude_vector: Param::new(norms.into_array()) })
     }
 
+    /// `m / n` as the output of a layer has its channels: with the batch, or without.
+    fn factors_for(&self, x: &Tensor, site: &Site) -> Result<Tensor> {
+        let factors = self.factors(x, &site.base_weight()?)?;
+        let single = matches!(self.lora.low, LowRank::Matrices(_)) && x.rank() < factors.rank();
+        if single { factors.squeeze(0) } else { Ok(factors) }
+    }
+
     /// `m / n`, in the magnitude's shape.
     fn factors(&self, x: &Tensor, weight: &Tensor) -> Result<Tensor> {
         let norms = self.lora.low.norms(weight, self.lora.scale)?;
@@ -54,7 +61,7 @@ fn channels(count: usize, rank: usize) -> Vec<usize> {
 
 impl Adapter for DoraAdapter {
     fn adapt(&self, x: &Tensor, site: &Site) -> Result<Tensor> {
-        let factors = self.factors(x, &site.base_weight()?)?;
+        let factors = self.factors_for(x, site)?;
         if self.lora.dropout > 0.0 && x.is_training() && !matches!(site.operation, Operation::Embedding { .. }) {
             let dropped = self.lora.dropped(x, site)?;
             let plain = site.forward_without_bias(&dropped)?;
@@ -64,7 +71,7 @@ impl Adapter for DoraAdapter {
         let y = self.lora.low.added(site.forward(x)?, x, site.operation, self.lora.scale)?.mul(&factors)?;
         let Some(bias) = site.bias else { return Ok(y) };
         // The bias, which stands inside the product, gets back what the factors took from it: nothing as long as they are 1.
-        let bias = bias.on(x)?.reshape(self.lora_magnitude_vector.value.dims())?;
+        let bias = bias.on(x)?.reshape(factors.dims())?;
         y.add(&bias.mul(&factors.affine(-1.0, 1.0)?)?)
     }
 

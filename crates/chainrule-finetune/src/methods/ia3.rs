@@ -48,6 +48,12 @@ impl Method for Ia3 {
     fn selection(&self) -> &Selection {
         &self.selection
     }
+    fn prepare(&self, layers: &[(String, Vec<usize>)]) -> chainrule_nn::Result<()> {
+        let Some(feedforward) = &self.feedforward else { return Ok(()) };
+        let all: Vec<String> = layers.iter().map(|(path, _)| path.clone()).collect();
+        let meant = all.iter().filter(|path| feedforward.match_path(path, Some(Operation::Linear)).unwrap_or(false)).cloned().collect::<Vec<_>>();
+        feedforward.check("ia3", "feedforward layer among those that are adapted", &meant, &all)
+    }
     fn adapter(&self, path: &str, site: &Site, _: &mut Rng) -> Result<Option<BoxedAdapter>> {
         const OP: &str = "ia3";
         let groups = match site.operation {

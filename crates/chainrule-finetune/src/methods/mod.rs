@@ -40,7 +40,7 @@ macro_rules! selecting {
                 self.selection.targets = Some(targets.into());
                 self
             }
-            /// But not on these.
+            /// But not on these. What means no layer leaves none out, and is no error: a method's own exclusions fit some models only.
             pub fn excluding(mut self, targets: impl Into<crate::Targets>) -> $method {
                 self.selection.exclude = Some(targets.into());
                 self

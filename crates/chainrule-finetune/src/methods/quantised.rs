@@ -3,7 +3,7 @@
 use crate::layered::Above;
 use crate::{Result, Targets};
 use chainrule_autograd::{Array, Error, Nested, Quantisation, Quantised, Shape, Tensor};
-use chainrule_nn::{Adapter, AnyAdapter, BoxedAdapter, Buffer, Module, Operation, Path, Site, SiteMut, Visitor, VisitorMut};
+use chainrule_nn::{Adapter, AnyAdapter, BoxedAdapter, Buffer, Module, Operation, Path, Site, SiteMut, SpectralNorm, Visitor, VisitorMut, WeightNorm};
 use std::any::Any;
 
 /// Brings the weights of these layers into few bits (see [`Quantisation`]); returns how many layers there are.
@@ -29,7 +29,7 @@ use std::any::Any;
 /// ```
 ///
 /// # Errors
-/// Targets that mean no layer with a weight of its own; a weight that is held in another form already, is not of floats, or not finite; no memory. Nothing is changed then.
+/// Targets that mean no layer with a weight of its own; a weight that is held in another form already, is normalised as it is read, is not of floats, or not finite; no memory. Nothing is changed then.
 pub fn quantise(model: &mut dyn Module, how: Quantisation, targets: impl Into<Targets>) -> Result<usize> {
     let mut packing = Packing { how, targets: targets.into(), layers: Vec::new(), packed: Vec::new(), error: None };
     model.visit(&mut Path::default(), &mut packing);
@@ -41,12 +41,23 @@ pub fn quantise(model: &mut dyn Module, how: Quantisation, targets: impl Into<Ta
     targets.check("quantise", "layer with a weight of its own", &meant, &layers)?;
     place(model, packed, |site, (weight, place)| {
         site.weight.value = place;
-        *site.adapter = Some(match site.adapter.take() {
-            Some(above) => Box::new(Above { below: Box::new(weight), above }),
-            None => Box::new(weight),
-        });
+        // A frozen place, and frozen it stays: what has few bits cannot be trained.
+        site.weight.trainable = false;
+        *site.adapter = Some(below(site.adapter.take(), weight));
     });
     Ok(meant.len())
+}
+
+/// The weight at the bottom of what stands in the slot.
+fn below(slot: Option<BoxedAdapter>, weight: QuantisedWeight) -> BoxedAdapter {
+    let Some(adapter) = slot else { return Box::new(weight) };
+    if !(&*adapter as &dyn Any).is::<Above>() {
+        return Box::new(Above { below: Box::new(weight), above: adapter });
+    }
+    match (adapter as Box<dyn Any>).downcast::<Above>() {
+        Ok(both) => Box::new(Above { below: below(Some(both.below), weight), above: both.above }),
+        Err(_) => Box::new(weight),
+    }
 }
 
 /// Makes all weights dense that an adapter holds in another form, and takes that adapter out; others above it stay. Returns how many layers there are.
@@ -121,6 +132,9 @@ impl Packing {
         }
         if adapter.is_some_and(|adapter| adapter.holds_weight()) {
             return Err(Error::value("quantise", "the weight is held in another form already; dequantise it first").into());
+        }
+        if adapter.is_some_and(|adapter| (adapter as &dyn Any).is::<WeightNorm>() || (adapter as &dyn Any).is::<SpectralNorm>()) {
+            return Err(Error::value("quantise", "the weight is normalised whenever it is read; merge the norm first, or leave the layer out").into());
         }
         let weight = &site.weight.value;
         // Of NaN, so that whoever reads it sees at once that it is not there.

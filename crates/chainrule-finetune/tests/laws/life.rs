@@ -59,6 +59,12 @@ fn merged_is_adapted() -> Result<()> {
         let mut merge = Merge(Ok(()));
         merged.visit_mut(&mut Path::default(), &mut merge);
         assert_eq!(merge.0.is_ok(), row.merges, "{}: {:?}", row.name, merge.0);
+        // By the library's own way: checked, and taken back to the bit.
+        let before = bits(&model);
+        let through = model.merge(|model| model.forward(&tokens()));
+        assert_eq!(through.is_ok(), row.merges, "{}: {through:?}", row.name);
+        model.unmerge();
+        assert!(bits(&model) == before, "{}", row.name);
         if row.merges {
             let (got, expected) = (numbers(&merged.forward(&tokens())?), numbers(&model.forward(&tokens())?));
             assert!(got.iter().zip(&expected).all(|(a, b)| (a - b).abs() < 1e-5), "{}: {got:?} {expected:?}", row.name);

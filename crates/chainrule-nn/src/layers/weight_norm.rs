@@ -97,7 +97,8 @@ impl Adapter for SpectralNorm {
     fn adapt(&self, x: &Tensor, site: &Site) -> Result<Tensor> {
         let weight = site.weight.on(x)?;
         let mut vectors = [Tensor::from(&self.weight_u.value), Tensor::from(&self.weight_v.value)];
-        if x.is_training() {
+        // A frozen weight has the value that it had.
+        if x.is_training() && site.weight.trainable {
             let constant = matrix(&Tensor::from(weight.array()))?;
             for _ in 0..self.iterations {
                 vectors = step(&constant, &vectors[0], self.eps)?;
