@@ -40,12 +40,17 @@ impl Tokenizer {
     /// # Errors
     /// Fewer tokens than the marks alone.
     pub fn truncated(mut self, most: usize) -> Result<Tokenizer> {
-        let marks = self.inner.get_post_processor().map_or(0, |p| tokenizers::PostProcessor::added_tokens(p, false));
+        let marks = self.marks(false);
         if most <= marks {
             return Err(fail(format!("texts cannot be cut to {most} tokens, expected at least {}", marks + 1)));
         }
         self.inner.with_truncation(Some(TruncationParams { max_length: most, ..TruncationParams::default() })).map_err(fail)?;
         Ok(self)
+    }
+
+    /// How many tokens mark beginning and end.
+    fn marks(&self, pair: bool) -> usize {
+        self.inner.get_post_processor().map_or(0, |p| tokenizers::PostProcessor::added_tokens(p, pair))
     }
 
     /// The ids of one text, with the tokens that mark beginning and end.
@@ -79,8 +84,12 @@ impl Tokenizer {
     /// A batch of pairs, the tokens of the second texts being of type 1.
     ///
     /// # Errors
-    /// As for [`batch`](Tokenizer::batch).
+    /// As for [`batch`](Tokenizer::batch); a length to cut to that the marks of a pair fill.
     pub fn pairs<S: AsRef<str>>(&self, pairs: &[[S; 2]]) -> Result<Tokens> {
+        let marks = self.marks(true);
+        if let Some(most) = self.inner.get_truncation().map(|truncation| truncation.max_length).filter(|&most| most <= marks) {
+            return Err(fail(format!("pairs of texts cannot be cut to {most} tokens, expected at least {}", marks + 1)));
+        }
         let (mut rows, mut types) = (vec![], vec![]);
         for [first, second] in pairs {
             let encoding = self.inner.encode_fast((first.as_ref(), second.as_ref()), true).map_err(fail)?;

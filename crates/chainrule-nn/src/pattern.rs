@@ -26,6 +26,8 @@ pub struct Pattern {
 enum Kind {
     /// Without braces.
     Globs(Vec<String>),
+    /// What a path begins with, every character of it for itself.
+    Prefix(String),
     Regex(Expression),
 }
 
@@ -59,13 +61,14 @@ impl Pattern {
 
     /// The pattern of all paths that begin like this, in which no character stands for others.
     pub fn prefix(text: &str) -> Pattern {
-        Pattern { text: format!("{text}*"), kind: Kind::Globs(vec![format!("{text}*")]) }
+        Pattern { text: format!("{text}*"), kind: Kind::Prefix(text.to_string()) }
     }
 
     /// Whether this path is meant.
     pub fn matches(&self, path: &str) -> bool {
         match &self.kind {
             Kind::Globs(globs) => globs.iter().any(|glob| matches(glob.as_bytes(), path.as_bytes())),
+            Kind::Prefix(prefix) => path.starts_with(prefix),
             Kind::Regex(expression) => expression.matches(path),
         }
     }
@@ -99,6 +102,7 @@ impl Pattern {
     fn globs(&self) -> Vec<String> {
         match &self.kind {
             Kind::Globs(globs) => globs.clone(),
+            Kind::Prefix(_) => vec![self.text.clone()],
             Kind::Regex(_) => alternatives(&rough(self.text.strip_prefix(REGEX).unwrap_or_default())).unwrap_or_default(),
         }
     }
@@ -106,7 +110,7 @@ impl Pattern {
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Pattern) -> bool {
-        self.text == other.text
+        self.text == other.text && std::mem::discriminant(&self.kind) == std::mem::discriminant(&other.kind)
     }
 }
 
@@ -213,6 +217,16 @@ mod tests {
             assert!(Pattern::new(wrong).unwrap_err().to_string().contains(wrong));
         }
         assert!(Pattern::new(&"{a,b}".repeat(13)).is_err());
+    }
+
+    #[test]
+    fn in_prefixes_no_character_stands_for_others() {
+        assert!(Pattern::prefix("a.").matches("a.b") && !Pattern::prefix("a.").matches("a"));
+        for text in ["a*", "{a,b}", "regex:a"] {
+            assert!(Pattern::prefix(text).matches(&format!("{text}.c")));
+            assert!(!Pattern::prefix(text).matches("a.b"), "{text}");
+        }
+        assert_ne!(Pattern::prefix("a*"), Pattern::new("a**").unwrap());
     }
 
     #[test]

@@ -5,14 +5,15 @@ use chainrule::models::{BertConfig, BertForSequenceClassification, Pooling, Sent
 use chainrule::nn::{load_state_dict, safetensors, state_dict};
 use chainrule::{DType, Result, Rng, Tensor};
 use serde_json::Value;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
-/// A file of the data; `None` is said aloud.
+/// A file or folder of the data; `None` is said aloud, past the test's capture of what is printed.
 fn data(name: &str) -> Option<PathBuf> {
     let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
     let file = std::env::var_os("CHAINRULE_DATA").map_or_else(default, PathBuf::from).join(name);
     if !file.exists() {
-        println!("SKIPPED: {} is not there; name the folder of data by CHAINRULE_DATA", file.display());
+        let _ = writeln!(std::io::stderr(), "SKIPPED: {} is not there; name the folder of data by CHAINRULE_DATA", file.display());
         return None;
     }
     Some(file)
@@ -51,7 +52,8 @@ fn near(what: &str, got: &Tensor, expected: &[f64], tolerance: f64) {
 
 #[test]
 fn minilm_embeds_sentences_as_pytorch_does() -> Result<()> {
-    let (Some(config), Some(file)) = (data("minilm/config.json"), data("minilm/model_f16.safetensors")) else { return Ok(()) };
+    let Some(minilm) = data("minilm") else { return Ok(()) };
+    let (config, file) = (minilm.join("config.json"), minilm.join("model_f16.safetensors"));
     let golden = &golden("real_models.json")["minilm_f16file_upcast"];
     let (ids, dims) = integers(&golden["input_ids"]);
     let mask: Vec<u8> = ids.iter().map(|&id| (id != 0) as u8).collect();
@@ -77,7 +79,8 @@ fn minilm_cuts_texts_as_its_own_tokenizer_does() -> Result<()> {
     assert_eq!((tokens.ids.dims(), tokens.ids.to_vec::<i64>()?), (&dims[..], ids));
 
     assert_eq!(tokenizer.clone().truncated(5)?.ids(sentences[1])?, [101, 1037, 2158, 2003, 102]);
-    assert!(tokenizer.clone().truncated(2).is_err());
+    assert!(tokenizer.clone().truncated(2).is_err() && tokenizer.clone().truncated(3)?.pairs(&[["food", "a meal"]]).is_err());
+    assert_eq!(tokenizer.clone().truncated(4)?.pairs(&[["food", "a meal"]])?.ids.dims(), [1, 4]);
     let pair = tokenizer.pairs(&[["food", "a meal"]])?;
     assert_eq!(pair.types.expect("types").to_vec::<i64>()?, [0, 0, 0, 1, 1, 1]);
     let (ids, words) = tokenizer.words(&["someone", "eats"])?;
@@ -88,7 +91,8 @@ fn minilm_cuts_texts_as_its_own_tokenizer_does() -> Result<()> {
 
 #[test]
 fn minilm_classifies_as_transformers_does() -> Result<()> {
-    let (Some(config), Some(file)) = (data("minilm/config.json"), data("minilm/model_f16.safetensors")) else { return Ok(()) };
+    let Some(minilm) = data("minilm") else { return Ok(()) };
+    let (config, file) = (minilm.join("config.json"), minilm.join("model_f16.safetensors"));
     let golden = golden("peft_minilm/golden.json");
     let [(ids, dims), (mask, _)] = ["input_ids", "attention_mask"].map(|key| integers(&golden[key]));
     let mut model = BertForSequenceClassification::open(&BertConfig::from_file(config)?, file, 2, Pooling::First, &mut Rng::seeded(0))?;

@@ -135,6 +135,11 @@ impl BertConfig {
                 return Err(read.wrong(key, &format!("\"{expected}\"")));
             }
         }
+        for key in ["is_decoder", "add_cross_attention"] {
+            if entries.get(key).is_some_and(|value| !value.is_null() && value != false) {
+                return Err(read.wrong(key, "false"));
+            }
+        }
         let labels = match entries.get("id2label") {
             Some(Value::Object(labels)) => labels.len(),
             _ => 2,

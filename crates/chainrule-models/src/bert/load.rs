@@ -30,13 +30,15 @@ impl Weights<'_> {
     /// An error when the sizes are far beyond what the file holds, before memory is asked for them.
     pub fn expect_room_for(&self, config: &BertConfig) -> Result<()> {
         let held = self.file.entries().map(|(_, entry)| entry.dims().iter().fold(1usize, |count, &d| count.saturating_mul(d))).fold(0, usize::saturating_add);
+        // A layer takes memory for more than its numbers, which may be few.
+        let layers_fit = config.num_hidden_layers <= self.file.entries().count();
         match config.parameters() {
-            Some(wanted) if wanted / 2 <= held => Ok(()),
+            Some(wanted) if wanted / 2 <= held && layers_fit => Ok(()),
             _ => Err(Error::file(self.path, format!("holds {held} numbers, the configuration describes many more"))),
         }
     }
 
-    /// Puts all into the model, whose base stands at `base`. Parts named in `optional` may be missing.
+    /// Puts all into the model, whose base stands at `base`. Parts named in `optional` may be missing as a whole.
     pub fn load(self, model: &mut dyn Module, base: &str, optional: &[&str]) -> Result<LoadReport> {
         let mut paths = vec![];
         params(model, |path, _| paths.push(path.to_string()));
@@ -51,7 +53,8 @@ impl Weights<'_> {
         file = file.rename_with(|name| if HEADS.iter().any(|head| name.starts_with(head)) { name.to_string() } else { format!("{base}{name}") })?;
         for part in optional {
             let prefix = if HEADS.contains(part) { part.to_string() } else { format!("{base}{part}") };
-            if has(&prefix) {
+            let absent = !file.entries().any(|(name, _)| name.starts_with(&prefix));
+            if has(&prefix) && absent {
                 file = file.allow_missing(&format!("{prefix}*"))?;
             }
         }

@@ -10,7 +10,8 @@
 //!
 //! The first bytes say which it is, not the name. Nested dicts and lists become names joined by dots: `state_dict.conv.weight`, `optimizer.state.0.exp_avg`;
 //! a tensor saved by itself is `tensor`, the array of an `.npy` file `array`. Views of one storage, transposed, cut out or expanded, become arrays of their own.
-//! Numbers go straight into the array, converted in pieces of a MiB, so that memory holds the array and little else.
+//! Numbers go straight into the array, converted in pieces of a MiB, so that memory holds the array and little else;
+//! where it is not row-major, what it spans in the file too: twice the array, or more if it is cut out of a larger one.
 //!
 //! Files are not trusted:
 //! - A pickle is a program; the reader here runs none. It knows the names that tensors need (`collections.OrderedDict`, `torch._utils._rebuild_tensor`, `_v2`, `_v3`,

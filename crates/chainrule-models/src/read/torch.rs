@@ -5,7 +5,7 @@
 //!
 //! Source: `torch/serialization.py`.
 
-use super::pickle::{self, Bytes, Machine, Reason, Storage, Value, View, shown};
+use super::pickle::{self, Bytes, Machine, Reason, Storage, Value, View, last, shown};
 use super::strided::read_strided;
 use super::zip::Zip;
 use chainrule_autograd::{Array, DType};
@@ -16,8 +16,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-/// A view may show a number many times, as `expand` does. All tensors together show at most so many bytes, or eight times the file if that is more.
-const MOST_SHOWN: u64 = 64 << 20;
+/// A view may show a number many times, as `expand` does, or little of a long span. All tensors together show and span at most so many bytes, or eight times the file if that is more.
+const MOST_READ: u64 = 64 << 20;
 
 /// The version of the old format, the only one there was.
 const VERSION: i64 = 1001;
@@ -47,14 +47,16 @@ impl Torch {
 
     fn of(path: &Path, file: File, read: Found) -> Result<Torch> {
         let size = file.metadata().map_err(|error| Error::file(path, unreadable(error)))?.len();
-        let bytes = |view: &View| match view.dims.contains(&0) {
-            true => Some(0),
-            false => view.dims.iter().try_fold(view.stored.size() as u64, |n, &extent| n.checked_mul(extent as u64)),
+        // What a view makes of the file: the elements that it shows, or those that it spans, which are read to find them.
+        let bytes = |view: &View| {
+            let Some(last) = last(&view.dims, &view.strides)? else { return Some(0) };
+            let shown = view.dims.iter().try_fold(1u64, |n, &extent| n.checked_mul(extent as u64))?;
+            shown.max(last.checked_add(1)?).checked_mul(view.stored.size() as u64)
         };
-        let shown = read.views.values().try_fold(0u64, |sum, view| bytes(view).and_then(|n| sum.checked_add(n)));
-        let most = size.saturating_mul(8).max(MOST_SHOWN);
-        if shown.is_none_or(|shown| shown > most) {
-            let reason = format!("has {size} bytes and views on them that show more than {most}: the same numbers many times over");
+        let read_in_all = read.views.values().try_fold(0u64, |sum, view| bytes(view).and_then(|n| sum.checked_add(n)));
+        let most = size.saturating_mul(8).max(MOST_READ);
+        if read_in_all.is_none_or(|bytes| bytes > most) {
+            let reason = format!("has {size} bytes and views on them that show or span more than {most}: the same numbers many times over");
             return Err(Error::file(path, reason));
         }
         let contents = read.views.iter().map(|(name, view)| (name.clone(), Entry::new(view.stored, &view.dims))).collect();

@@ -3,16 +3,17 @@
 use crate::sums;
 use chainrule_autograd::DType;
 use chainrule_models::read::Checkpoint;
+use std::io::Write;
 use std::path::PathBuf;
 
-/// A file of the data folder: of that named by CHAINRULE_DATA, else of `shared/data` beside the workspace.
+/// A file of the data folder: of that named by CHAINRULE_DATA, else of `shared/data` beside the workspace; its absence is said past the test's capture.
 fn data(name: &str) -> Option<PathBuf> {
     let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data"));
     let file = std::env::var_os("CHAINRULE_DATA").map_or_else(beside, PathBuf::from).join(name);
     if file.exists() {
         return Some(file);
     }
-    eprintln!("SKIPPED: {} is not there; name the folder that holds {name} by CHAINRULE_DATA", file.display());
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {} is not there; name the folder that holds {name} by CHAINRULE_DATA", file.display());
     None
 }
 

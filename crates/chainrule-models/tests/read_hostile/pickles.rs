@@ -77,6 +77,10 @@ fn tensors_stay_inside_their_storages() {
     for file in files(&[&tensor("0", "I1\n", "I1\n")[..], b"."].concat()) {
         assert_eq!(folder.read(&file).unwrap()["tensor"].to_vec::<f32>().unwrap(), [0.0]);
     }
+    // Without elements a tensor lies nowhere.
+    for file in files(&[&tensor("9223372036854775807", "I0\n", "I1\n")[..], b"."].concat()) {
+        assert_eq!(folder.read(&file).unwrap()["tensor"].dims(), [0]);
+    }
     let huge = "I1000000000000000000\n";
     let cases = [
         ("1", "I1\n", "I1\n"),
@@ -111,6 +115,12 @@ fn tensors_stay_inside_their_storages() {
     for file in files(&many) {
         assert!(folder.refusal("many views", &file).contains("many times over"));
     }
+    // Many tensors of two numbers that stand far apart.
+    let storage = "(S'storage'\nctorch\nFloatStorage\nS'0'\nS'cpu'\nI1000000\ntQ";
+    let apart = format!("ctorch._utils\n_rebuild_tensor_v2\n({storage}I0\n(I2\ntNtR").replace("tNtR", "t(I999999\ntI00\nNtR").into_bytes();
+    let many = [b"]", &[&apart[..], b"a"].concat().repeat(100)[..], b"."].concat();
+    let numbers = vec![0; 4_000_000];
+    assert!(folder.refusal("wide spans", &zip(&[("x/data.pkl", &many), ("x/data/0", &numbers)])).contains("show or span"));
     // An element count that the storage does not have, and one beyond all numbers.
     for count in ["2", "0", "-1", "4611686018427387904", "9223372036854775807"] {
         let pickle =
@@ -221,5 +231,12 @@ fn one_instruction_without_end() {
         let error = folder.refusal("without end", &files(&[b"\x80\x04", before, &again.repeat((1 << 20) + 1), b"."].concat())[0]);
         assert!(error.contains("far more than"), "{error}");
     }
+    // One shape of many dimensions for tensors without end.
+    let arguments = tensor("0", &"I1\n".repeat(64), &"I1\n".repeat(64));
+    let arguments = arguments.strip_suffix(b"R").unwrap();
+    let (function, arguments) = arguments.split_at(arguments.iter().position(|&c| c == b'(').unwrap());
+    let tensors = [function, b"q\x01", arguments, b"q\x02", &b"h\x01h\x02R0".repeat(1 << 16)].concat();
+    let error = folder.refusal("without end", &files(&[&tensors[..], b"N."].concat())[0]);
+    assert!(error.contains("far more than"), "{error}");
     memory_stayed_small();
 }

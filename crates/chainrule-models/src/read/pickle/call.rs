@@ -84,9 +84,10 @@ impl Machine<'_> {
         let of = &self.storages.get(storage as usize).ok_or("has a damaged pickle: a tensor without its storage")?;
         let fits = || {
             let offset = offset.ok()?;
-            let end = match last(&dims, &strides)? {
-                Some(last) => offset.checked_add(last)?.checked_add(1)?,
-                None => 0,
+            let (offset, end) = match last(&dims, &strides)? {
+                Some(last) => (offset, offset.checked_add(last)?.checked_add(1)?),
+                // Without elements it lies nowhere.
+                None => (0, 0),
             };
             let bytes = end.checked_mul(stored.size() as u64)?;
             (dims.len() == strides.len() && bytes <= of.size()?).then_some(offset)
@@ -97,6 +98,7 @@ impl Machine<'_> {
                 "has a tensor that lies outside its storage \"{key}\" of {size} bytes: offset {offset:?}, shape {dims:?}, strides {strides:?}"
             ));
         };
+        self.held += dims.len() + strides.len();
         self.views.push(View { storage, stored, offset, dims, strides });
         Ok(Value::Tensor((self.views.len() - 1) as u32))
     }

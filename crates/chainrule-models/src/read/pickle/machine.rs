@@ -10,6 +10,9 @@ const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0
 /// On the stack, in the memo, of tuples, lists and dicts. A tensor takes about ten.
 const MOST_VALUES: usize = 1 << 20;
 
+/// In all tuples, lists and dicts, and in the shapes and strides of tensors. A tensor takes about thirty.
+const MOST_HELD: usize = 1 << 22;
+
 pub(in crate::read) struct Machine<'a> {
     pub(in crate::read) bytes: Bytes<'a>,
     /// The contents of tuples, lists and dicts.
@@ -19,6 +22,8 @@ pub(in crate::read) struct Machine<'a> {
     pub(in crate::read) views: Vec<View>,
     /// How many values were copied from lists; see `call`.
     pub(super) copied: usize,
+    /// How many values the nodes and views hold.
+    pub(super) held: usize,
     stack: Vec<Value>,
     marks: Vec<usize>,
     memo: HashMap<u32, Value>,
@@ -27,7 +32,7 @@ pub(in crate::read) struct Machine<'a> {
 impl<'a> Machine<'a> {
     pub(in crate::read) fn new(bytes: Bytes<'a>) -> Machine<'a> {
         let (stack, marks, memo) = (Vec::new(), Vec::new(), HashMap::new());
-        Machine { bytes, nodes: Vec::new(), storages: Vec::new(), storage_of: HashMap::new(), views: Vec::new(), copied: 0, stack, marks, memo }
+        Machine { bytes, nodes: Vec::new(), storages: Vec::new(), storage_of: HashMap::new(), views: Vec::new(), copied: 0, held: 0, stack, marks, memo }
     }
 
     /// Runs one pickle to its end and gives its value.
@@ -41,8 +46,8 @@ impl<'a> Machine<'a> {
                 return self.pop();
             }
             self.step(opcode)?;
-            let values = [self.stack.len(), self.marks.len(), self.memo.len(), self.nodes.len()];
-            if values.into_iter().any(|count| count > MOST_VALUES) {
+            let values = [self.stack.len(), self.marks.len(), self.memo.len(), self.nodes.len(), self.views.len()];
+            if values.into_iter().any(|count| count > MOST_VALUES) || self.held > MOST_HELD {
                 return Err(format!("has a pickle of more than {MOST_VALUES} values, far more than tensors need"));
             }
         }
@@ -59,6 +64,7 @@ impl<'a> Machine<'a> {
     }
 
     pub(super) fn node(&mut self, items: Vec<Value>) -> u32 {
+        self.held += items.len();
         self.nodes.push(items);
         (self.nodes.len() - 1) as u32
     }
@@ -245,6 +251,7 @@ impl<'a> Machine<'a> {
     }
 
     fn extend(&mut self, node: u32, items: Vec<Value>) -> Result<(), Reason> {
+        self.held += items.len();
         self.nodes.get_mut(node as usize).ok_or_else(empty)?.extend(items);
         Ok(())
     }

@@ -14,7 +14,7 @@ mod machine;
 mod walk;
 
 pub(super) use bytes::Bytes;
-pub(super) use call::{Storage, View};
+pub(super) use call::{Storage, View, last};
 pub(super) use machine::Machine;
 pub(super) use walk::tensors;
 
