@@ -1,8 +1,8 @@
 //! Files of adapters that lie, lack something or would lose something: errors that name it, and nothing changes.
 
 use chainrule_autograd::{Array, DType, Rng, Tensor};
-use chainrule_finetune::{Adapted, Bottleneck, Ia3, Lora, PromptTuning, Quantisation, Result, quantise};
-use chainrule_nn::{Layer, Linear, Relu, Sequential, load_state_dict, params_mut, safetensors, state_dict, to_dtype};
+use chainrule_finetune::{Adapted, Bottleneck, Ia3, Lora, PrefixTuning, PromptTuning, Quantisation, Result, Targets, Vera, quantise};
+use chainrule_nn::{Layer, Linear, Module, PromptSite, PromptSlot, Relu, Sequential, load_state_dict, params_mut, safetensors, state_dict, to_dtype};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -141,12 +141,93 @@ fn hostile_configurations_are_errors_that_name_the_entry() -> Result<()> {
         assert!(error.contains(expected), "{expression}: {error}");
     }
     for (text, expected) in
-        [("", "is not JSON"), ("[1]", "expected an object"), (&"[".repeat(100_000), "is not JSON"), (&" ".repeat(17 << 20), "more than 16777216 bytes")]
+        [("", "is not JSON"), ("[1]", "expected an object"), (&"[".repeat(100_000), "is not JSON"), (&" ".repeat(2 << 20), "more than 1048576 bytes")]
     {
         let folder = saved()?;
         fs::write(folder.config(), text).unwrap();
         let error = refused(&folder.0)?;
         assert!(error.contains("adapter_config.json") && error.contains(expected), "{error}");
+    }
+    Ok(())
+}
+
+/// A model with a place for a prompt.
+#[derive(Module, Clone)]
+struct Prompted {
+    #[module(flatten)]
+    prompt: PromptSlot,
+    head: Linear,
+}
+
+#[test]
+fn prompts_and_projections_are_made_of_what_the_file_holds() -> Result<()> {
+    let site = PromptSite { layers: 1, heads: 1, features: 4 };
+    let plain = Prompted { prompt: PromptSlot::new(site), head: Linear::new(4, 2, &mut Rng::seeded(0))? };
+    for prefix in [false, true] {
+        let (folder, mut model) = (Folder::new(), Adapted::new(plain.clone()));
+        match prefix {
+            false => model.add("a", PromptTuning::tokens(2), &mut Rng::seeded(1))?,
+            true => model.add("a", PrefixTuning::tokens(2), &mut Rng::seeded(1))?,
+        }
+        model.save("a", &folder.0)?;
+        let _report = Adapted::new(plain.clone()).load("a", &folder.0)?;
+        // More numbers than any memory holds, of which the file has none.
+        folder.edit("\"num_virtual_tokens\": 2", "\"num_virtual_tokens\": 1000000000000");
+        let state = [("prompt_embeddings".to_string(), Tensor::zeros(&[1_000_000_000_000, 0], DType::F32)?.into_array())].into();
+        safetensors::write(folder.numbers(), &state, &Default::default())?;
+        let error = Adapted::new(plain.clone()).load("a", &folder.0).unwrap_err().to_string();
+        assert!(error.contains("prompt_embeddings: got f32 [1000000000000, 0]"), "{error}");
+    }
+    let (folder, mut model) = (Folder::new(), Adapted::new(base()?));
+    model.add("a", Vera::rank(2).targets(["0"]), &mut Rng::seeded(1))?;
+    model.save("a", &folder.0)?;
+    folder.edit("\"save_projection\": true", "\"save_projection\": false");
+    folder.edit("\"r\": 2", "\"r\": 30000000");
+    let error = refused(&folder.0)?;
+    assert!(error.contains("has \"r\": 30000000, expected the length of a \"vera_lambda_d\""), "{error}");
+    Ok(())
+}
+
+#[test]
+fn modules_whose_paths_end_alike() -> Result<()> {
+    let rng = &mut Rng::seeded(1);
+    let mut wide = Sequential::new().add(Linear::new(6, 8, rng)?).add(Relu).add(Linear::new(8, 8, rng)?);
+    for _ in 3..12 {
+        wide = wide.add(Relu);
+    }
+    let wide = wide.add(Linear::new(8, 3, rng)?);
+    let (mut model, folder) = (Adapted::new(wide.clone()), Folder::new());
+    model.add("one", Lora::rank(2).targets(["0"]).saving(["2"]), rng)?;
+    let error = model.save("one", &folder.0).unwrap_err().to_string();
+    assert!(error.contains(r#"["2"] for ["12"] too"#) && error.ends_with(r#".saving(["2", "12"])"#), "{error}");
+    model.add("both", Lora::rank(2).targets(["0"]).saving(["2", "12"]), rng)?;
+    model.save("both", &folder.0)?;
+    assert_eq!(Adapted::new(wide.clone()).load("a", &folder.0)?.numbers.loaded.len(), 6);
+    // A file without numbers of the other leaves it as the base has it.
+    let mut state = safetensors::read(folder.numbers())?;
+    state.retain(|name, _| !name.contains(".12."));
+    safetensors::write(folder.numbers(), &state, &Default::default())?;
+    folder.edit("\n    \"2\",\n    \"12\"\n", "\"2\"");
+    let mut again = Adapted::new(wide.clone());
+    assert_eq!(again.load("a", &folder.0)?.numbers.loaded.len(), 4);
+    let other = |model: &dyn Module| state_dict(model).unwrap()["12.weight"].to_vec::<f32>().unwrap();
+    assert_eq!(other(&again), other(&wide));
+    Ok(())
+}
+
+#[test]
+fn what_says_how_numbers_are_meant_is_not_annotated() -> Result<()> {
+    let (mut model, folder) = (Adapted::new(base()?), saved()?);
+    let _report = model.load("a", &folder.0)?;
+    let config = fs::read_to_string(folder.config()).unwrap();
+    let origin = ["auto_mapping", "base_model_name_or_path", "inference_mode", "revision", "task_type"];
+    for key in config.lines().filter_map(|line| line.strip_prefix("  \"")?.split('"').next()) {
+        assert_eq!(model.annotate("a", key, "somebody").is_ok(), origin.contains(&key), "{key}");
+    }
+    let mut model = Adapted::new(base()?);
+    for targets in [Targets::from("all-linear"), Targets::from("*")] {
+        let error = model.add("b", Lora::rank(1).targets(targets.in_layers([0])), &mut Rng::seeded(1)).unwrap_err().to_string();
+        assert!(error.contains("in_layers: got numbers of layers"), "{error}");
     }
     Ok(())
 }

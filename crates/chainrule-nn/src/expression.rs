@@ -1,9 +1,11 @@
 //! [`Expression`]: regular expressions as Python's `re` writes them, held to whole texts.
 //!
 //! An expression becomes a program for a machine that goes back where a way ends, and tries no way twice from the same place (Cox 2010, "Regular Expression Matching in the Wild"):
-//! time and memory are at most its length times the text's.
+//! time and memory are at most its length times the text's. Each look ahead or behind is such a run of its own at each place, and its answer is kept: with looks, time is at most the length of the program, and of the looks in it with those around them, times the square of the text's.
 
-/// The most steps that a program may have.
+use std::ops::{Range, RangeInclusive};
+
+/// The most that a program may have of steps and of items in them.
 const LARGEST: usize = 100_000;
 /// So deep groups may stand in each other.
 const DEEPEST: usize = 64;
@@ -92,55 +94,78 @@ impl Expression {
     /// Whether the whole text matches.
     pub fn matches(&self, text: &str) -> bool {
         let text: Vec<char> = text.chars().collect();
-        run(&self.steps, &text, vec![(0, 0)], &|end| end == text.len())
+        let looks = vec![0; self.steps.len() * (text.len() + 1)];
+        Held { steps: &self.steps, text: &text, looks }.run(0..self.steps.len(), 0..=0, Some(text.len()))
     }
 }
 
-/// Whether a way leads from one of these steps and places to an end that is accepted.
-fn run(steps: &[Step], text: &[char], mut open: Vec<(usize, usize)>, accept: &dyn Fn(usize) -> bool) -> bool {
-    let width = text.len() + 1;
-    let mut seen = vec![0u64; (steps.len() * width).div_ceil(64)];
-    while let Some((step, place)) = open.pop() {
-        let index = step * width + place;
-        let (Some(known), Some(now)) = (seen.get_mut(index / 64), steps.get(step)) else { continue };
-        if *known >> (index % 64) & 1 == 1 {
-            continue;
-        }
-        *known |= 1 << (index % 64);
-        let mut go = |by: isize, place: usize| open.extend(step.checked_add_signed(by).map(|step| (step, place)));
-        match now {
-            Step::One(set) if text.get(place).is_some_and(|c| set.has(*c)) => go(1, place + 1),
-            Step::One(_) => {}
-            // What is put last is tried first.
-            Step::Either(first, second) => {
-                go(*second, place);
-                go(*first, place);
+/// A program held against a text.
+struct Held<'a> {
+    steps: &'a [Step],
+    text: &'a [char],
+    /// By step and place whether what a look looks for is there: 0 where nobody looked yet, 1 for no, 2 for yes.
+    looks: Vec<u8>,
+}
+
+impl Held<'_> {
+    /// Whether a way leads through these steps, from the first of them at one of these places, to a `Done`: at this end, if one is given.
+    fn run(&mut self, program: Range<usize>, from: RangeInclusive<usize>, end: Option<usize>) -> bool {
+        let (steps, text, width) = (self.steps, self.text, self.text.len() + 1);
+        let mut seen = vec![0u64; (program.len() * width).div_ceil(64)];
+        let mut open: Vec<(usize, usize)> = from.map(|place| (program.start, place)).collect();
+        while let Some((step, place)) = open.pop() {
+            let index = step.saturating_sub(program.start) * width + place;
+            let (Some(known), Some(now)) = (seen.get_mut(index / 64), steps.get(step)) else { continue };
+            if *known >> (index % 64) & 1 == 1 {
+                continue;
             }
-            Step::Go(by) => go(*by, place),
-            Step::Start if place == 0 => go(1, place),
-            Step::End if place == text.len() => go(1, place),
-            Step::Start | Step::End => {}
-            Step::Edge(wanted) => {
-                let word = |at: Option<usize>| at.and_then(|at| text.get(at)).is_some_and(|c| is_word(*c));
-                if (word(place.checked_sub(1)) != word(Some(place))) == *wanted {
-                    go(1, place);
+            *known |= 1 << (index % 64);
+            let mut go = |by: isize, place: usize| open.extend(step.checked_add_signed(by).map(|step| (step, place)));
+            match now {
+                Step::One(set) if text.get(place).is_some_and(|c| set.has(*c)) => go(1, place + 1),
+                Step::One(_) => {}
+                // What is put last is tried first.
+                Step::Either(first, second) => {
+                    go(*second, place);
+                    go(*first, place);
                 }
-            }
-            Step::Look { behind, negated, on } => {
-                let body = steps.get(step + 1..step.saturating_add_signed(*on)).unwrap_or_default();
-                let found = match behind {
-                    false => run(body, text, vec![(0, place)], &|_| true),
-                    true => run(body, text, (0..=place).map(|from| (0, from)).collect(), &|end| end == place),
-                };
-                if found != *negated {
-                    go(*on, place);
+                Step::Go(by) => go(*by, place),
+                Step::Start if place == 0 => go(1, place),
+                Step::End if place == text.len() => go(1, place),
+                Step::Start | Step::End => {}
+                Step::Edge(wanted) => {
+                    let word = |at: Option<usize>| at.and_then(|at| text.get(at)).is_some_and(|c| is_word(*c));
+                    if (word(place.checked_sub(1)) != word(Some(place))) == *wanted {
+                        go(1, place);
+                    }
                 }
+                Step::Look { behind, negated, on } => {
+                    if self.found(step, place, *behind, *on) != *negated {
+                        go(*on, place);
+                    }
+                }
+                Step::Done if end.is_none_or(|end| end == place) => return true,
+                Step::Done => {}
             }
-            Step::Done if accept(place) => return true,
-            Step::Done => {}
         }
+        false
     }
-    false
+
+    /// Whether what the look at this step looks for is before or behind this place.
+    fn found(&mut self, step: usize, place: usize, behind: bool, on: isize) -> bool {
+        let index = step * (self.text.len() + 1) + place;
+        match self.looks.get(index) {
+            Some(2) => return true,
+            Some(1) => return false,
+            _ => {}
+        }
+        let body = step + 1..step.saturating_add_signed(on);
+        let found = if behind { self.run(body, 0..=place, Some(place)) } else { self.run(body, place..=place, None) };
+        if let Some(known) = self.looks.get_mut(index) {
+            *known = 1 + found as u8;
+        }
+        found
+    }
 }
 
 struct Reader {
@@ -186,16 +211,18 @@ impl Reader {
     }
 
     fn sequence(&mut self) -> Steps {
-        let mut steps = Vec::new();
+        let (mut steps, mut length) = (Vec::new(), 0);
         while let Some(&c) = self.rest.get(self.at) {
             if c == '|' || c == ')' {
                 break;
             }
             let one = self.one()?;
-            steps.extend(self.repeated(one)?);
-            if steps.len() > LARGEST {
-                return fits(steps);
+            let one = self.repeated(one)?;
+            length += size(&one);
+            if length > LARGEST {
+                return Err(too_long());
             }
+            steps.extend(one);
         }
         Ok(steps)
     }
@@ -298,8 +325,8 @@ impl Reader {
             return Err(format!("at least {least} and at most fewer"));
         }
         let copies = most.unwrap_or(least).max(1);
-        if copies.saturating_mul(one.len() + 1) > LARGEST {
-            return Err(format!("a program of more than {LARGEST} steps"));
+        if copies.saturating_mul(size(&one) + 1) > LARGEST {
+            return Err(too_long());
         }
         let either = |inside: isize, past: isize| if lazy { Step::Either(past, inside) } else { Step::Either(inside, past) };
         let mut steps: Vec<Step> = std::iter::repeat_n(&one, least).flatten().cloned().collect();
@@ -347,7 +374,16 @@ fn item(escaped: Option<char>) -> Result<Item, String> {
 }
 
 fn fits(steps: Vec<Step>) -> Steps {
-    if steps.len() > LARGEST { Err(format!("a program of more than {LARGEST} steps")) } else { Ok(steps) }
+    if size(&steps) > LARGEST { Err(too_long()) } else { Ok(steps) }
+}
+
+/// How many steps these are, and items in them.
+fn size(steps: &[Step]) -> usize {
+    steps.iter().map(|step| if let Step::One(set) = step { 1 + set.items.len() } else { 1 }).sum()
+}
+
+fn too_long() -> String {
+    format!("a program of more than {LARGEST} steps")
 }
 
 #[cfg(test)]
@@ -375,8 +411,15 @@ mod tests {
         for wrong in ["a)(b", "(a", "[z-a]", "[a", "*", "a**", "a*+", r"(a)\1", "(?>a)", "a\\", "((a{99}){99}){99}", "a{3,2}", &"(".repeat(1000)] {
             assert!(Expression::new(wrong).is_err(), "{wrong}");
         }
+        // A class is a step, and as long as what stands in it.
+        assert!(Expression::new(&format!("[{}]{{49}}", "ab".repeat(4000))).is_err());
+        assert!(Expression::new(&format!("[{}]{{5}}", "ab".repeat(4000))).unwrap().matches("abbab"));
         let slow = Expression::new("(a|aa)*(a|aa)*(a|aa)*b").unwrap();
         assert!(!slow.matches(&"a".repeat(500)));
+        let nested = format!("{}b{}", "(?=.*".repeat(30), ")".repeat(30));
+        assert!(!Expression::new(&nested).unwrap().matches(&"a".repeat(60)));
+        assert!(Expression::new(&format!("{nested}.*")).unwrap().matches(&"ab".repeat(30)));
+        assert!(Expression::new(r"(?=.*(?<!(?=a)a)b).*").unwrap().matches("abb") && !Expression::new(r".*(?!(?<=a)b)b").unwrap().matches("ab"));
         assert!(Expression::new(&vec!["encoder.layer"; 3000].join("|")).unwrap().matches("encoder.layer"));
     }
 

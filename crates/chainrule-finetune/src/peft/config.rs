@@ -9,7 +9,9 @@ use std::io::Read;
 use std::path::Path;
 
 /// The largest file that is read; real ones have a few kilobytes.
-const LARGEST: u64 = 16 << 20;
+const LARGEST: u64 = 1 << 20;
+/// The longest name, or pattern of a layer; real ones have some tens of bytes.
+const LONGEST: usize = 4 << 10;
 
 /// The entries of an `adapter_config.json`, by key.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -190,13 +192,19 @@ impl<'a> Reader<'a> {
     pub fn names(&mut self, key: &'static str) -> Result<Vec<String>> {
         match self.value(key) {
             None => Ok(Vec::new()),
-            Some(Value::String(name)) => Ok(vec![name.clone()]),
-            Some(value) => self.texts(value).ok_or_else(|| self.wrong(key, "a list of names")),
+            Some(Value::String(name)) => Ok(vec![self.bounded(key, name)?]),
+            Some(value) => self.texts(key, value, "a list of names"),
         }
     }
 
-    fn texts(&self, value: &Value) -> Option<Vec<String>> {
-        value.as_array()?.iter().map(|name| name.as_str().map(str::to_string)).collect()
+    fn texts(&self, key: &str, value: &Value, expected: &str) -> Result<Vec<String>> {
+        let name = |name: &Value| self.bounded(key, name.as_str().ok_or_else(|| self.wrong(key, expected))?);
+        value.as_array().ok_or_else(|| self.wrong(key, expected))?.iter().map(name).collect()
+    }
+
+    /// A name that is not too long.
+    fn bounded(&self, key: &str, name: &str) -> Result<String> {
+        if name.len() > LONGEST { Err(self.wrong(key, &format!("names of at most {LONGEST} bytes"))) } else { Ok(name.to_string()) }
     }
 
     /// A list of names, or a regular expression of whole paths. `None` where it is empty.
@@ -206,7 +214,7 @@ impl<'a> Reader<'a> {
             None => None,
             Some(Value::String(text)) if text.eq_ignore_ascii_case("all-linear") => Some(Targets::AllLinear),
             Some(Value::String(expression)) => Some(Targets::Paths(format!("regex:{expression}"))),
-            Some(value) => Some(Targets::Names(self.texts(value).ok_or_else(|| self.wrong(key, "a list of names, or a regular expression"))?)),
+            Some(value) => Some(Targets::Names(self.texts(key, value, "a list of names, or a regular expression")?)),
         })
     }
 
@@ -225,8 +233,11 @@ impl<'a> Reader<'a> {
     /// Numbers by regular expressions of paths, in the keys' order.
     pub fn patterns(&mut self, key: &'static str) -> Result<Vec<(String, f64)>> {
         let Some(value) = self.value(key) else { return Ok(Vec::new()) };
-        let all = value.as_object().and_then(|all| all.iter().map(|(pattern, number)| Some((pattern.clone(), number.as_f64()?))).collect());
-        all.ok_or_else(|| self.wrong(key, "an object of numbers by patterns"))
+        let all = value
+            .as_object()
+            .filter(|all| all.keys().all(|pattern| pattern.len() <= LONGEST))
+            .and_then(|all| all.iter().map(|(pattern, number)| Some((pattern.clone(), number.as_f64()?))).collect());
+        all.ok_or_else(|| self.wrong(key, &format!("an object of numbers by patterns of at most {LONGEST} bytes")))
     }
 
     /// Entries that change nothing of what the model gives.
@@ -270,7 +281,10 @@ mod tests {
     #[test]
     fn entries_of_the_wrong_kind_are_named() {
         type Ask = fn(&mut Reader) -> Result<()>;
-        let cases: [(&str, Ask); 9] = [
+        let long = format!(r#"{{"r": ["{0}"]}}"#, "a".repeat(5000));
+        let cases: [(&str, Ask); 11] = [
+            (&long, |r| r.targets("r").map(drop)),
+            (&long.replace(['[', ']'], "").replace("\"}", "\": 1}}").replace(": \"a", ": {\"a"), |r| r.patterns("r").map(drop)),
             (r#"{"r": "eight"}"#, |r| r.count("r", Some(8)).map(drop)),
             (r#"{"r": 0}"#, |r| r.count("r", Some(8)).map(drop)),
             (r#"{"r": -1}"#, |r| r.count("r", Some(8)).map(drop)),

@@ -1,5 +1,6 @@
 //! What a base has: its modules, layers, parameters and place for a prompt.
 
+use super::names::is_within;
 use crate::targets::ends_with;
 use crate::{Error, Result, Targets};
 use chainrule_autograd::ParamId;
@@ -55,9 +56,41 @@ impl Layout {
         }
     }
 
-    /// The modules that PEFT takes for `modules_to_save` by this name: those whose path ends so.
-    pub fn saved_by(&self, name: &str) -> Vec<String> {
-        self.modules.iter().filter(|path| path.ends_with(name)).cloned().collect()
+    /// The modules that PEFT takes for `modules_to_save` by this name: those whose path ends so, after a dot or not. Without a dot, those alone of whose numbers `held` says that there are some:
+    /// PEFT leaves the others as the base has them.
+    pub fn saved_by(&self, name: &str, held: impl Fn(&str) -> bool) -> Vec<String> {
+        let holds = |path: &str| self.params_below(path).any(&held);
+        self.modules.iter().filter(|path| ends_with(path, name) || path.ends_with(name) && holds(path)).cloned().collect()
+    }
+
+    fn params_below(&self, module: &str) -> impl Iterator<Item = &str> {
+        let below = move |path: &&str| path.strip_prefix(module).is_some_and(|rest| rest.starts_with('.'));
+        self.params.iter().map(|(path, _)| path.as_str()).filter(below)
+    }
+
+    /// How a file says that the modules by these names are saved whole: by the names themselves where PEFT takes them for no other module, else by whole paths.
+    ///
+    /// # Errors
+    /// Modules that even then PEFT would take for saved: it would look for their numbers, and keep an adapter off them.
+    pub fn saving(&self, names: &[String]) -> Result<Vec<String>> {
+        let holds = |path: &String| self.params_below(path).next().is_some();
+        let saved: Vec<String> = self.modules.iter().filter(|path| names.iter().any(|name| ends_with(path, name)) && holds(path)).cloned().collect();
+        let more = |names: &[String]| {
+            let meant = |path: &&String| names.iter().any(|name| path.ends_with(name.as_str())) && holds(path) && !is_within(&format!("{path}."), &saved);
+            self.modules.iter().filter(meant).cloned().collect::<Vec<String>>()
+        };
+        if more(names).is_empty() {
+            return Ok(names.to_vec());
+        }
+        match more(&saved) {
+            others if others.is_empty() => Ok(saved),
+            others => {
+                let all: Vec<&String> = names.iter().chain(&others).collect();
+                let message =
+                    format!("PEFT takes the modules to save {names:?} for {others:?} too, whose paths end alike; make the adapter with .saving({all:?})");
+                Err(Error::adapter("save", message))
+            }
+        }
     }
 
     /// How a file says that these modules are meant: by the names themselves where they mean no other module, else by whole paths.

@@ -33,6 +33,7 @@ use folder::{CONFIG, NUMBERS};
 use given::{Bounded, Given};
 use layout::Layout;
 use names::{Cleaned, Named, Names, is_within};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -124,11 +125,11 @@ impl<M: Module> Adapted<M> {
             let mut reader = Reader::new(&file, &config);
             let layout = Layout::of(model);
             let described = read::read(&mut reader, &mut source, &layout)?;
-            let selection = resolved(described.method.selection(), &layout, &mut reader)?;
             let with_prompt = source.contents().contains_key("prompt_embeddings");
-            let names = Names::new(config.text("peft_type").unwrap_or_default(), with_prompt, &selection.save);
-
             let contents = source.contents().clone();
+            let mut names = Names::new(config.text("peft_type").unwrap_or_default(), with_prompt, &[]);
+            let selection = resolved(described.method.selection(), &layout, &mut reader, |path| contents.contains_key(&names.at(path)))?;
+            names.saved = selection.save.clone();
             let bounded =
                 Bounded { method: &*described.method, selection, expected: described.expected, contents: &contents, names: &names, unfit: Mutex::default() };
             // The numbers that this draws are replaced by the file's.
@@ -152,9 +153,15 @@ impl<M: Module> Adapted<M> {
     /// Sets an entry of the adapter's `adapter_config.json`, such as `base_model_name_or_path`, or `task_type`, without which PEFT does not run prompts.
     ///
     /// # Errors
-    /// A name that is not there.
+    /// A name that is not there; an entry that says how the adapter's numbers are meant, which is the method's.
     pub fn annotate(&mut self, name: &str, key: &str, value: impl Into<Setting>) -> Result<()> {
         self.member("annotate", name)?;
+        if read::SETTINGS.contains(&key) {
+            let message = format!(
+                "\"{key}\" says how the adapter's numbers are meant, and cannot be set; expected an entry that says where it comes from, such as \"task_type\""
+            );
+            return Err(Error::adapter("annotate", message));
+        }
         if let Some(member) = self.members.get_mut(name) {
             let mut config = Config::new();
             config.set(key, value);
@@ -173,7 +180,7 @@ fn described(method: &dyn crate::Method, parts: &Parts, layout: &Layout) -> Resu
     }
     match selection.save.is_empty() {
         true => config.set("modules_to_save", ()),
-        false => config.set("modules_to_save", selection.save.clone()),
+        false => config.set("modules_to_save", layout.saving(&selection.save)?),
     }
     let layers: Vec<_> = layout.layers.iter().filter(|(path, _)| parts.slots.iter().any(|(slot, _)| slot == path)).cloned().collect();
     let mut meant: Vec<String> = layers.iter().map(|(path, _)| path.clone()).collect();
@@ -205,8 +212,9 @@ fn described(method: &dyn crate::Method, parts: &Parts, layout: &Layout) -> Resu
 }
 
 /// What a configuration's names mean in this model, by PEFT's rules, which let names mean nothing.
-fn resolved(selection: &Selection, layout: &Layout, reader: &mut Reader) -> Result<Selection> {
-    let mut save: Vec<String> = selection.save.iter().flat_map(|name| layout.saved_by(name)).collect();
+/// `held` says of which parameters of the base the file has numbers.
+fn resolved(selection: &Selection, layout: &Layout, reader: &mut Reader, held: impl Fn(&str) -> bool) -> Result<Selection> {
+    let mut save: Vec<String> = selection.save.iter().flat_map(|name| layout.saved_by(name, &held)).collect();
     save.sort();
     save.dedup();
     let Some(Targets::Names(names) | Targets::InLayers { names, .. }) = &selection.targets else {
@@ -214,16 +222,19 @@ fn resolved(selection: &Selection, layout: &Layout, reader: &mut Reader) -> Resu
     };
     let excluded = |path: &str| selection.exclude.as_ref().map_or(Ok(false), |targets| targets.match_path(path, None));
     let mut kept = Vec::new();
+    let (mut one, mut used) = (selection.targets.clone(), BTreeSet::new());
     for name in names {
-        let one = match &selection.targets {
-            Some(Targets::InLayers { layers, lists, .. }) => Targets::InLayers { names: vec![name.clone()], layers: layers.clone(), lists: lists.clone() },
-            _ => Targets::Names(vec![name.clone()]),
-        };
+        if let Some(Targets::Names(names) | Targets::InLayers { names, .. }) = &mut one {
+            *names = vec![name.clone()];
+        }
         let (mut means, mut left) = (false, false);
         for path in &layout.modules {
-            let meant = one.match_path(path, None)?;
+            let meant = one.as_ref().map_or(Ok(false), |one| one.match_path(path, None))?;
             means |= meant;
-            left |= meant && !is_within(&format!("{path}."), &save) && !excluded(path)?;
+            if meant && !is_within(&format!("{path}."), &save) && !excluded(path)? {
+                left = true;
+                used.insert(path);
+            }
         }
         if left {
             kept.push(name.clone());
@@ -234,7 +245,15 @@ fn resolved(selection: &Selection, layout: &Layout, reader: &mut Reader) -> Resu
     // If none means anything, the error for the first says what is near.
     let names = if kept.is_empty() { names.clone() } else { kept };
     let targets = match &selection.targets {
-        Some(Targets::InLayers { layers, lists, .. }) => Targets::InLayers { names, layers: layers.clone(), lists: lists.clone() },
+        Some(Targets::InLayers { layers, lists, .. }) => {
+            let absent = Targets::absent(layers, lists, used)?;
+            if !absent.is_empty() {
+                let (shown, more) = (&absent[..absent.len().min(4)], if absent.len() > 4 { " and more" } else { "" });
+                reader.warn(format!("\"layers_to_transform\" has {shown:?}{more}, where this model has nothing that is meant"));
+            }
+            let layers = layers.iter().copied().filter(|layer| absent.binary_search(layer).is_err()).collect();
+            Targets::InLayers { names, layers, lists: lists.clone() }
+        }
         _ => Targets::Names(names),
     };
     Ok(Selection { targets: Some(targets), exclude: selection.exclude.clone(), save })

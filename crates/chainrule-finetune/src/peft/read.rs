@@ -10,12 +10,68 @@ use crate::{
     BitFit, Bottleneck, BottleneckActivation, BottleneckWidth, Ia3, LayerNormTuning, Lora, LoraBias, LoraInit, Method, PrefixTuning, PromptTuning, Result,
     Selection, Targets, Vera,
 };
+use chainrule_autograd::DType;
 use chainrule_nn::source::Source;
-use chainrule_nn::{Operation, Pattern, Site};
+use chainrule_nn::{LoadReport, Mismatch, Operation, Pattern, PromptSite, Site};
 use std::sync::Arc;
 
 /// Entries of every configuration that say where it comes from, and nothing of what the model gives.
 const ORIGIN: [&str; 8] = ["auto_mapping", "base_model_name_or_path", "inference_mode", "peft_type", "peft_version", "revision", "runtime_config", "task_type"];
+
+/// Entries that say how an adapter's numbers are meant: what the methods write and what is asked for here, so that nobody else may set them.
+pub(super) const SETTINGS: [&str; 51] = [
+    "activation",
+    "alora_invocation_tokens",
+    "alpha_pattern",
+    "arrow_config",
+    "bias",
+    "d_initial",
+    "encoder_dropout",
+    "encoder_hidden_size",
+    "encoder_num_layers",
+    "encoder_reparameterization_type",
+    "ensure_weight_tying",
+    "exclude_modules",
+    "fan_in_fan_out",
+    "feedforward_modules",
+    "init_lora_weights",
+    "init_weights",
+    "kasa_config",
+    "layer_replication",
+    "layers_pattern",
+    "layers_to_transform",
+    "lora_alpha",
+    "lora_bias",
+    "lora_dropout",
+    "megatron_config",
+    "modules_to_save",
+    "monteclora_config",
+    "norm",
+    "num_attention_heads",
+    "num_layers",
+    "num_transformer_submodules",
+    "num_virtual_tokens",
+    "parallel",
+    "peft_type",
+    "prefix_projection",
+    "projection_prng_key",
+    "prompt_tuning_init",
+    "r",
+    "rank_pattern",
+    "reduction_factor",
+    "save_projection",
+    "scale",
+    "target_modules",
+    "target_parameters",
+    "token_dim",
+    "trainable_token_indices",
+    "use_bdlora",
+    "use_dora",
+    "use_qalora",
+    "use_rslora",
+    "vera_dropout",
+    "width",
+];
 
 /// What a configuration comes to.
 pub(super) struct Described {
@@ -48,13 +104,13 @@ pub(super) fn read(reader: &mut Reader, source: &mut Cleaned, layout: &Layout) -
         BITFIT => Ok(Described::plain(BitFit { selection: selection(reader)? })),
         "PREFIX_TUNING" => {
             reader.pass_over(&["encoder_hidden_size", "prefix_projection", "init_weights"]);
-            let (selection, tokens) = prompt(reader, source)?;
+            let (selection, tokens) = prompt(reader, source, layout, |site| site.layers.saturating_mul(2).saturating_mul(site.features))?;
             Ok(Described::plain(PrefixTuning { selection, ..PrefixTuning::tokens(tokens) }))
         }
         "PROMPT_TUNING" | "P_TUNING" => {
             reader.pass_over(&["encoder_hidden_size", "encoder_num_layers", "encoder_dropout", "encoder_reparameterization_type"]);
             reader.pass_over(&["prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs"]);
-            let (selection, tokens) = prompt(reader, source)?;
+            let (selection, tokens) = prompt(reader, source, layout, |site| site.features)?;
             Ok(Described::plain(PromptTuning { selection, ..PromptTuning::tokens(tokens) }))
         }
         _ => Err(reader.wrong("peft_type", "the type of an adapter")),
@@ -155,8 +211,8 @@ fn ia3(reader: &mut Reader) -> Result<Described> {
     Ok(Described::plain(Ia3 { selection: selection(reader)?, feedforward }))
 }
 
-/// What is selected beside a prompt, and how many virtual tokens it has.
-fn prompt(reader: &mut Reader, source: &Cleaned) -> Result<(Selection, usize)> {
+/// What is selected beside a prompt, and how many virtual tokens it has; the file holds so many rows of the width that the model has for them.
+fn prompt(reader: &mut Reader, source: &Cleaned, layout: &Layout, width: impl Fn(PromptSite) -> usize) -> Result<(Selection, usize)> {
     reader.pass_over(&["num_attention_heads", "num_layers", "token_dim"]);
     if reader.count("num_transformer_submodules", Some(1))? > 1 {
         return Err(reader.wrong("num_transformer_submodules", "1: prompts for an encoder and a decoder at once are not supported"));
@@ -166,6 +222,13 @@ fn prompt(reader: &mut Reader, source: &Cleaned) -> Result<(Selection, usize)> {
     if tokens != held || !contents.contains_key("prompt_embeddings") {
         let found = contents.get("prompt_embeddings").map_or("is missing".to_string(), |entry| format!("has shape {:?}", entry.dims()));
         return Err(reader.wrong("num_virtual_tokens", &format!("the rows of \"prompt_embeddings\", which {found}")));
+    }
+    if let (Some(site), Some(entry)) = (layout.prompt, contents.get("prompt_embeddings"))
+        && entry.dims() != [tokens, width(site)]
+    {
+        let (got, expected) = ((entry.type_name().to_string(), entry.dims().to_vec()), (DType::F32, vec![tokens, width(site)]));
+        let mismatched = vec![Mismatch { path: "prompt_embeddings".to_string(), got, expected }];
+        return Err(chainrule_nn::Error::Load(Box::new(LoadReport { mismatched, ..LoadReport::default() })).into());
     }
     Ok((Selection { targets: None, exclude: None, save: reader.names("modules_to_save")? }, tokens))
 }
@@ -182,6 +245,10 @@ fn vera(reader: &mut Reader, source: &mut Cleaned, layout: &Layout) -> Result<De
     let projections = match reader.flag("save_projection", true)? {
         true => ["base_model.vera_A", "base_model.vera_B"].map(|name| source.take(name)),
         false => {
+            // Numbers that are in the file for each rank.
+            if !source.contents().iter().any(|(name, entry)| name.ends_with(".vera_lambda_d") && entry.dims() == [rank]) {
+                return Err(reader.wrong("r", "the length of a \"vera_lambda_d\" in the file"));
+            }
             let [outputs, inputs] = widest(&selection, layout)?;
             if rank.saturating_mul(outputs.max(inputs)) > LARGEST_PROJECTION {
                 return Err(
