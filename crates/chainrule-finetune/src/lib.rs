@@ -33,6 +33,7 @@ mod layered;
 mod merge;
 mod method;
 mod methods;
+mod outcome;
 mod parts;
 pub mod peft;
 mod personalise;
@@ -60,7 +61,8 @@ pub use methods::{
     LoraInit, LowRank, Matrices, PTuning, PrefixEncoder, PrefixPrompt, PrefixTuning, PromptEncoder, PromptStart, PromptTuning, QuantisedWeight,
     Reparameterisation, Rows, TokenPrompt, Vera, VeraAdapter, dequantise, lora_plus, prompt_embeddings, quantise,
 };
-pub use personalise::{Figures, Outcome, Personalise, Reason};
+pub use outcome::{Figures, Outcome, Reason};
+pub use personalise::Personalise;
 pub use pseudo_label::{Labelled, PseudoLabels};
 pub use rehearsal::Reservoir;
 pub use soup::{GreedySoup, greedy_soup, soup};

@@ -144,7 +144,8 @@ selecting!(Lora);
 /// Whether `layers` means the layer at this path: by its end after a dot, or as a pattern of it.
 fn means(layers: &str, path: &str) -> bool {
     let matches = |text: &str| Pattern::new(text).is_ok_and(|pattern| pattern.matches(path));
-    ends_with(path, layers) || matches(layers) || matches(&format!("*.{layers}"))
+    // An expression means whole paths.
+    ends_with(path, layers) || matches(layers) || (!layers.starts_with("regex:") && matches(&format!("*.{layers}")))
 }
 
 /// What is said of the layer at this path, or else the general value.
