@@ -33,6 +33,14 @@ pub enum Error {
         /// What it got, what it expected, a hint.
         message: String,
     },
+    /// A device that is missing or fails, an operation that it has not, or arrays on several devices.
+    #[error("{op}: {message}")]
+    Device {
+        /// The operation.
+        op: &'static str,
+        /// What is missing or failed, a hint.
+        message: String,
+    },
     /// Memory that the system or the limit of [`crate::memory::set_limit`] refuses.
     #[error("memory: {requested} bytes asked for with {live} in use; {reason}")]
     Memory {
@@ -58,5 +66,10 @@ impl Error {
     #[cold]
     pub fn value(op: &'static str, message: impl Into<String>) -> Error {
         Error::Value { op, message: message.into() }
+    }
+    /// A device error.
+    #[cold]
+    pub fn device(op: &'static str, message: impl Into<String>) -> Error {
+        Error::Device { op, message: message.into() }
     }
 }

@@ -7,6 +7,8 @@
 
 pub mod array;
 pub(crate) mod convolution;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 pub mod device;
 pub mod dtype;
 pub mod error;

@@ -7,7 +7,7 @@ const CRATES: &[&str] = &["core", "autograd", "derive", "nn", "optim", "data", "
 
 /// The modules of each crate, lowest first. Modules in one row may know each other (a tensor stands on a tape, a tape makes tensors); others import from rows above their own only.
 const MODULES: &[(&str, &[&str])] = &[
-    ("core", &["device dtype", "error", "shape", "parallel", "memory simd", "float layout", "array", "gemm", "convolution", "random", "ops"]),
+    ("core", &["dtype", "error", "shape", "parallel", "device memory simd cuda", "float layout", "array", "gemm", "convolution", "random", "ops"]),
     ("autograd", &["error", "tensor tape recorder recording checkpoint pass scan backward gradients", "record", "create", "rules", "operators gradcheck"]),
     ("nn", &["error", "state"]),
     ("optim", &["error", "rule", "group", "optimizer", "step", "schedule plateau state optimize", "rules", "average loss_scale lbfgs"]),

@@ -1,6 +1,7 @@
 //! New arrays.
 
 use super::Array;
+use crate::device::Device;
 use crate::dtype::{DType, Element, with_element};
 use crate::error::{Error, Result};
 use crate::parallel::{self, Target};
@@ -36,6 +37,18 @@ impl Array {
             });
         });
         Ok(array)
+    }
+
+    /// The same on a device.
+    ///
+    /// # Errors
+    /// A device that is missing or failed; no memory there.
+    pub fn full_on(dims: &[usize], value: f64, dtype: DType, device: &Device) -> Result<Array> {
+        match *device {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(ordinal) => super::device::filled(crate::cuda::Gpu::get(ordinal)?, Shape::new(dims)?, value, dtype),
+            _ => Array::full(dims, value, dtype),
+        }
     }
 
     /// An array of zeros.

@@ -3,10 +3,15 @@
 mod convert;
 mod copy;
 mod create;
+mod device;
+#[cfg(feature = "cuda")]
+pub(crate) mod strided;
 mod transpose;
 mod view;
 
 pub(crate) use copy::write_into;
+#[cfg(feature = "cuda")]
+pub(crate) use device::{common, no_kernel};
 
 use crate::device::Device;
 use crate::dtype::{DType, Element, with_element};
@@ -34,10 +39,13 @@ pub struct Array {
 }
 
 impl Array {
-    /// A dense array of unspecified contents, to be overwritten.
+    /// A dense array on the CPU of unspecified contents, to be overwritten.
     pub(crate) fn stale(shape: Shape, dtype: DType) -> Result<Array> {
-        let block = crate::memory::allocate(shape.count() * dtype.size())?;
-        Ok(Array { block, offset: 0, shape, strides: shape.dense_strides(), dtype })
+        Ok(Array::in_block(crate::memory::allocate(shape.count() * dtype.size())?, shape, dtype))
+    }
+
+    fn in_block(block: Shared, shape: Shape, dtype: DType) -> Array {
+        Array { block, offset: 0, shape, strides: shape.dense_strides(), dtype }
     }
 
     /// The extents, outermost first.
@@ -64,11 +72,6 @@ impl Array {
     #[inline]
     pub fn dtype(&self) -> DType {
         self.dtype
-    }
-    /// Where the numbers stand.
-    #[inline]
-    pub fn device(&self) -> Device {
-        Device::Cpu
     }
     /// Steps in elements from one index to the next, a dimension each.
     #[inline]
@@ -105,9 +108,10 @@ impl Array {
     /// The numbers as they are, when dense.
     ///
     /// # Errors
-    /// Another element type, or a view with gaps (call [`contiguous`](Array::contiguous) first).
+    /// Another element type, or a view with gaps (call [`contiguous`](Array::contiguous) first); numbers on a GPU.
     pub fn as_slice<T: Element>(&self) -> Result<&[T]> {
         self.check::<T>("as_slice")?;
+        self.expect_cpu("as_slice")?;
         if !self.is_contiguous() {
             return Err(Error::shape("as_slice", format!("the array is a strided view (strides {:?}); call contiguous first", self.strides())));
         }
@@ -117,29 +121,33 @@ impl Array {
     /// The numbers for writing; copied first when another array shares them or the array is a strided view.
     ///
     /// # Errors
-    /// Another element type; no memory for the copy.
+    /// Another element type; no memory for the copy; numbers on a GPU.
     pub fn as_mut_slice<T: Element>(&mut self) -> Result<&mut [T]> {
         self.check::<T>("as_mut_slice")?;
+        self.expect_cpu("as_mut_slice")?;
         self.own()?;
         Ok(self.slice_mut())
     }
 
-    /// The numbers in row-major order.
+    /// The numbers in row-major order, copied from a GPU where they stand on one.
     ///
     /// # Errors
-    /// Another element type.
+    /// Another element type; a GPU that failed.
     pub fn to_vec<T: Element>(&self) -> Result<Vec<T>> {
         self.check::<T>("to_vec")?;
-        Ok(self.contiguous()?.slice::<T>().to_vec())
+        Ok(self.contiguous()?.to(&Device::Cpu)?.slice::<T>().to_vec())
     }
 
     /// The only number of an array of one element, as a double.
     ///
     /// # Errors
-    /// More or fewer elements than one.
+    /// More or fewer elements than one; a GPU that failed.
     pub fn item(&self) -> Result<f64> {
         if self.count() != 1 {
             return Err(Error::shape("item", format!("shape {:?} has {} elements, expected 1", self.shape, self.count())));
+        }
+        if self.device().is_cuda() {
+            return self.to(&Device::Cpu)?.item();
         }
         // SAFETY: the array has one element, and the pointer points to it.
         Ok(with_element!(self.dtype, T => unsafe { *self.pointer::<T>() }.to_f64()))
@@ -156,6 +164,7 @@ impl Array {
     #[inline]
     pub(crate) fn pointer<T>(&self) -> *const T {
         debug_assert_eq!(std::mem::size_of::<T>(), self.dtype.size());
+        self.expect_host();
         // SAFETY: the offset lies inside the block (or at its end when the array is empty).
         unsafe { self.block.start().cast::<T>().add(self.offset) }
     }
@@ -185,17 +194,29 @@ impl Array {
     /// Makes the array dense and the only owner of its numbers.
     pub(crate) fn own(&mut self) -> Result<()> {
         if !self.is_unique() {
-            *self = copy::dense(self)?;
+            *self = self.dense()?;
         }
         Ok(())
+    }
+
+    /// A dense copy.
+    pub(crate) fn dense(&self) -> Result<Array> {
+        match self.device() {
+            #[cfg(feature = "cuda")]
+            Device::Cuda(ordinal) => device::dense(crate::cuda::Gpu::get(ordinal)?, self),
+            _ => copy::dense(self),
+        }
     }
 }
 
 impl std::fmt::Debug for Array {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         const SHOWN: usize = 16;
-        let flat = self.contiguous().and_then(|a| a.flattened()).and_then(|a| a.narrow(0, 0, self.count().min(SHOWN)));
+        let flat = self.contiguous().and_then(|a| a.flattened()).and_then(|a| a.narrow(0, 0, self.count().min(SHOWN))).and_then(|a| a.to(&Device::Cpu));
         write!(f, "Array({} {:?}", self.dtype, self.shape)?;
+        if self.device() != Device::Cpu {
+            write!(f, " on {}", self.device())?;
+        }
         if let Ok(flat) = flat {
             with_element!(self.dtype, T => write!(f, ", {:?}", flat.slice::<T>()))?;
         }

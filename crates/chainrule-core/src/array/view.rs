@@ -29,7 +29,7 @@ impl Array {
 
     /// This array if it is dense, else a dense copy.
     pub fn contiguous(&self) -> Result<Array> {
-        if self.is_contiguous() { Ok(self.clone()) } else { copy::dense(self) }
+        if self.is_contiguous() { Ok(self.clone()) } else { self.dense() }
     }
 
     /// Dimension `i` of the result is dimension `axes[i]` of this array.
@@ -215,6 +215,11 @@ impl Array {
 
     /// The elements converted: floats are rounded to the nearest, integers from floats are cut toward zero and saturate. The same type is no copy.
     pub fn cast(&self, dtype: DType) -> Result<Array> {
-        if dtype == self.dtype { Ok(self.clone()) } else { copy::cast(self, dtype) }
+        match self.device() {
+            _ if dtype == self.dtype => Ok(self.clone()),
+            #[cfg(feature = "cuda")]
+            crate::Device::Cuda(ordinal) => super::device::cast(crate::cuda::Gpu::get(ordinal)?, self, dtype),
+            _ => copy::cast(self, dtype),
+        }
     }
 }

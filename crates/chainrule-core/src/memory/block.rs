@@ -1,6 +1,6 @@
 //! One block of aligned memory, and the counted handle that arrays share.
 
-use super::{LIVE, recycle};
+use super::{Pool, Source};
 use std::alloc::{Layout, alloc, dealloc};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
@@ -35,11 +35,13 @@ fn advise_huge_pages(start: NonNull<u8>, bytes: usize) {
 
 /// Aligned memory of one size class.
 pub(crate) struct Block {
+    /// An address of the pool's source: only the processor's may be followed here.
     start: NonNull<u8>,
     bytes: usize,
     class: usize,
     /// What its arrays asked for, in whole classes, which may be less than it has.
     asked: usize,
+    pool: &'static Pool,
 }
 
 // SAFETY: a block is plain memory with one owner; who may write is settled by `Shared::is_unique` and `&mut`.
@@ -48,16 +50,14 @@ unsafe impl Send for Block {}
 unsafe impl Sync for Block {}
 
 impl Block {
-    pub(super) fn from_system(bytes: usize, class: usize) -> Option<Block> {
-        let layout = Layout::from_size_align(bytes, alignment(bytes)).ok()?;
-        // SAFETY: the size is at least 64 bytes.
-        let start = NonNull::new(unsafe { alloc(layout) })?;
-        if bytes >= LARGE {
-            advise_huge_pages(start, bytes);
-        }
-        // SAFETY: the block is that long. Zeroed once, so that it never holds uninitialised memory.
-        unsafe { start.write_bytes(0, bytes) };
-        Some(Block { start, bytes, class, asked: bytes })
+    /// A block from the pool's source, or why there is none.
+    pub(super) fn new(pool: &'static Pool, bytes: usize, class: usize) -> Result<Block, String> {
+        let start = match pool.source() {
+            Source::System => from_system(bytes).ok_or("the system has no more; use smaller batches, or checkpointing")?,
+            #[cfg(feature = "cuda")]
+            Source::Cuda(ordinal) => crate::cuda::memory_of(ordinal, bytes)?,
+        };
+        Ok(Block { start, bytes, class, asked: bytes, pool })
     }
     pub(super) fn bytes(&self) -> usize {
         self.bytes
@@ -74,10 +74,27 @@ impl Block {
     }
 }
 
+/// Zeroed memory of the processor.
+fn from_system(bytes: usize) -> Option<NonNull<u8>> {
+    let layout = Layout::from_size_align(bytes, alignment(bytes)).ok()?;
+    // SAFETY: the size is at least 64 bytes.
+    let start = NonNull::new(unsafe { alloc(layout) })?;
+    if bytes >= LARGE {
+        advise_huge_pages(start, bytes);
+    }
+    // SAFETY: the block is that long. Zeroed once, so that it never holds uninitialised memory.
+    unsafe { start.write_bytes(0, bytes) };
+    Some(start)
+}
+
 impl Drop for Block {
     fn drop(&mut self) {
-        // SAFETY: allocated in `from_system` with this very layout.
-        unsafe { dealloc(self.start.as_ptr(), Layout::from_size_align_unchecked(self.bytes, alignment(self.bytes))) }
+        match self.pool.source() {
+            // SAFETY: allocated in `from_system` with this very layout.
+            Source::System => unsafe { dealloc(self.start.as_ptr(), Layout::from_size_align_unchecked(self.bytes, alignment(self.bytes))) },
+            #[cfg(feature = "cuda")]
+            Source::Cuda(ordinal) => crate::cuda::give_back(ordinal, self.start),
+        }
     }
 }
 
@@ -91,6 +108,16 @@ impl Shared {
     #[inline]
     pub(crate) fn start(&self) -> *mut u8 {
         self.0.start()
+    }
+    /// Where the block stands.
+    #[inline]
+    pub(crate) fn source(&self) -> Source {
+        self.0.pool.source()
+    }
+    /// The pool it came from and goes back to.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn pool(&self) -> &'static Pool {
+        self.0.pool
     }
     /// Whether this is the only handle, so that the memory may be written through `&mut`.
     #[inline]
@@ -116,12 +143,13 @@ impl Drop for Shared {
         let last = self.is_unique();
         // SAFETY: `self` is not used again.
         let block = unsafe { ManuallyDrop::take(&mut self.0) };
+        let pool = block.pool;
         if last {
-            LIVE.fetch_sub(block.asked, Relaxed);
-            recycle(block);
+            pool.live.fetch_sub(block.asked, Relaxed);
+            pool.recycle(block);
         } else if let Some(block) = Arc::into_inner(block) {
             // Another thread let go between the two looks.
-            LIVE.fetch_sub(block.asked, Relaxed);
+            pool.live.fetch_sub(block.asked, Relaxed);
         }
     }
 }

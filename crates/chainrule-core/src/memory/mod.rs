@@ -1,5 +1,6 @@
 //! Array memory: aligned blocks that are recycled, counted and limited.
 //!
+//! Every place has a [`Pool`]: the processor one, a GPU one, and a captured step one of its own.
 //! A block comes from a free list of its size class, or of one somewhat larger; when its last array is gone it goes back whole, reference count included.
 //! So a training step in steady state asks the system for nothing. Blocks are zeroed once, when the system gives them, and hold stale numbers afterwards: never uninitialised memory.
 
@@ -8,7 +9,7 @@ mod block;
 pub(crate) use block::{Block, Shared};
 
 use crate::error::{Error, Result};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 /// Bytes are handed out in classes of 2^k · {1, 1¼, 1½, 1¾}, from 64 bytes on.
@@ -19,13 +20,32 @@ const SMALLEST: usize = 64;
 /// Batches of several lengths then share their blocks, where otherwise each length would keep its own.
 const REACH: usize = 4;
 
-static FREE: [Mutex<Vec<Arc<Block>>>; CLASSES] = [const { Mutex::new(Vec::new()) }; CLASSES];
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-static CACHED: AtomicUsize = AtomicUsize::new(0);
-static SYSTEM: AtomicUsize = AtomicUsize::new(0);
-static LIMIT: AtomicUsize = AtomicUsize::new(usize::MAX);
-static CACHE_LIMIT: AtomicUsize = AtomicUsize::new(1 << 30);
+/// Where the blocks of a pool come from and go back to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Source {
+    /// The processor's memory.
+    System,
+    /// The memory of the GPU of this number.
+    #[cfg(feature = "cuda")]
+    Cuda(usize),
+}
+
+/// Free blocks by class, and the figures of all blocks that came from here.
+pub(crate) struct Pool {
+    source: Source,
+    free: [Mutex<Vec<Arc<Block>>>; CLASSES],
+    live: AtomicUsize,
+    peak: AtomicUsize,
+    cached: AtomicUsize,
+    system: AtomicUsize,
+    limit: AtomicUsize,
+    cache_limit: AtomicUsize,
+    /// Whether blocks are exactly as long as what was asked for and never used again, so that a checker of accesses sees the arrays' true ends.
+    exact: AtomicBool,
+}
+
+/// The pool of the processor's memory.
+static CPU: Pool = Pool::new(Source::System, 1 << 30);
 
 /// What arrays asked for, in bytes of whole size classes. A block that is used again may be up to twice as large as what it is used for; the rest of it is in no figure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,40 +57,36 @@ pub struct Statistics {
     pub peak: usize,
     /// Kept for reuse.
     pub cached: usize,
-    /// How often the system was asked for a block.
+    /// How often the system, or the GPU's driver, was asked for a block.
     pub system_allocations: usize,
 }
 
-/// The present figures of the whole process.
+/// The present figures of the whole process, for arrays on the CPU; [`Device::memory`](crate::Device::memory) has those of a GPU.
 pub fn statistics() -> Statistics {
-    Statistics { live: LIVE.load(Relaxed), peak: PEAK.load(Relaxed), cached: CACHED.load(Relaxed), system_allocations: SYSTEM.load(Relaxed) }
+    CPU.statistics()
 }
 
 /// Starts the peak anew from what is live.
 pub fn reset_peak() {
-    PEAK.store(LIVE.load(Relaxed), Relaxed);
+    CPU.reset_peak();
 }
 
 /// The most bytes that arrays may ask for; beyond it operations return [`Error::Memory`]. `None`: no limit but the system's.
 pub fn set_limit(bytes: Option<usize>) {
-    LIMIT.store(bytes.unwrap_or(usize::MAX), Relaxed);
+    CPU.set_limit(bytes);
 }
 
 /// The most bytes kept for reuse (1 GiB unless set).
 pub fn set_cache_limit(bytes: usize) {
-    CACHE_LIMIT.store(bytes, Relaxed);
-    if CACHED.load(Relaxed) > bytes {
+    CPU.cache_limit.store(bytes, Relaxed);
+    if CPU.cached.load(Relaxed) > bytes {
         release_cached();
     }
 }
 
 /// Gives all kept blocks back to the system.
 pub fn release_cached() {
-    for class in &FREE {
-        let blocks = std::mem::take(&mut *lock(class));
-        let bytes: usize = blocks.iter().map(|b| b.bytes()).sum();
-        CACHED.fetch_sub(bytes, Relaxed);
-    }
+    CPU.release_cached();
 }
 
 fn lock(class: &Mutex<Vec<Arc<Block>>>) -> MutexGuard<'_, Vec<Arc<Block>>> {
@@ -87,56 +103,113 @@ fn class_of(bytes: usize) -> (usize, usize) {
     ((power as usize - 6) * 4 + steps, (1 << power) + steps * quarter)
 }
 
-/// A block of at least `bytes`, 64-byte aligned, holding anything.
+/// A block of the CPU of at least `bytes`, 64-byte aligned, holding anything.
 pub(crate) fn allocate(bytes: usize) -> Result<Shared> {
-    let (class, size) = class_of(bytes);
-    let refuse = |reason: &str| Error::Memory { requested: bytes, live: LIVE.load(Relaxed), reason: reason.into() };
-    if class >= CLASSES {
-        return Err(refuse("no machine has that much"));
-    }
-    let live = LIVE.fetch_add(size, Relaxed) + size;
-    if live > LIMIT.load(Relaxed) {
-        LIVE.fetch_sub(size, Relaxed);
-        return Err(refuse(&format!("the limit is {} (memory::set_limit)", LIMIT.load(Relaxed))));
-    }
-    if live > PEAK.load(Relaxed) {
-        PEAK.fetch_max(live, Relaxed);
-    }
-    if let Some(block) = recycled(class, size) {
-        return Ok(Shared::new(block));
-    }
-    SYSTEM.fetch_add(1, Relaxed);
-    let block = Block::from_system(size, class).or_else(|| {
-        release_cached();
-        Block::from_system(size, class)
-    });
-    match block {
-        Some(block) => Ok(Shared::new(Arc::new(block))),
-        None => {
-            LIVE.fetch_sub(size, Relaxed);
-            Err(refuse("the system has no more; use smaller batches, or checkpointing"))
+    CPU.allocate(bytes)
+}
+
+impl Pool {
+    pub(crate) const fn new(source: Source, cache_limit: usize) -> Pool {
+        Pool {
+            source,
+            free: [const { Mutex::new(Vec::new()) }; CLASSES],
+            live: AtomicUsize::new(0),
+            peak: AtomicUsize::new(0),
+            cached: AtomicUsize::new(0),
+            system: AtomicUsize::new(0),
+            limit: AtomicUsize::new(usize::MAX),
+            cache_limit: AtomicUsize::new(cache_limit),
+            exact: AtomicBool::new(false),
         }
     }
-}
 
-/// A free block of the class, or of one up to `REACH` above.
-fn recycled(class: usize, size: usize) -> Option<Arc<Block>> {
-    let classes = &FREE[class..CLASSES.min(class + REACH + 1)];
-    let mut block = classes.iter().find_map(|class| lock(class).pop())?;
-    CACHED.fetch_sub(block.bytes(), Relaxed);
-    // A free block has one handle.
-    Arc::get_mut(&mut block)?.ask(size);
-    Some(block)
-}
-
-/// Takes back a block whose last array is gone.
-fn recycle(block: Arc<Block>) {
-    let size = block.bytes();
-    if CACHED.fetch_add(size, Relaxed) + size > CACHE_LIMIT.load(Relaxed) {
-        CACHED.fetch_sub(size, Relaxed);
-        return;
+    pub(crate) fn source(&self) -> Source {
+        self.source
     }
-    lock(&FREE[block.class()]).push(block);
+
+    pub(crate) fn statistics(&self) -> Statistics {
+        let Pool { live, peak, cached, system, .. } = self;
+        Statistics { live: live.load(Relaxed), peak: peak.load(Relaxed), cached: cached.load(Relaxed), system_allocations: system.load(Relaxed) }
+    }
+
+    pub(crate) fn reset_peak(&self) {
+        self.peak.store(self.live.load(Relaxed), Relaxed);
+    }
+
+    pub(crate) fn set_limit(&self, bytes: Option<usize>) {
+        self.limit.store(bytes.unwrap_or(usize::MAX), Relaxed);
+    }
+
+    #[cfg(feature = "cuda")]
+    pub(crate) fn set_exact(&self, exact: bool) {
+        self.release_cached();
+        self.exact.store(exact, Relaxed);
+    }
+
+    /// Gives all kept blocks back to where they came from.
+    pub(crate) fn release_cached(&self) {
+        for class in &self.free {
+            let blocks = std::mem::take(&mut *lock(class));
+            let bytes: usize = blocks.iter().map(|b| b.bytes()).sum();
+            self.cached.fetch_sub(bytes, Relaxed);
+        }
+    }
+
+    /// A block of at least `bytes`, holding anything.
+    pub(crate) fn allocate(&'static self, bytes: usize) -> Result<Shared> {
+        let exact = self.exact.load(Relaxed);
+        let (class, size) = if exact { (0, bytes.max(1)) } else { class_of(bytes) };
+        let refuse = |reason: &str| Error::Memory { requested: bytes, live: self.live.load(Relaxed), reason: reason.into() };
+        if class >= CLASSES {
+            return Err(refuse("no machine has that much"));
+        }
+        let live = self.live.fetch_add(size, Relaxed) + size;
+        if live > self.limit.load(Relaxed) {
+            self.live.fetch_sub(size, Relaxed);
+            return Err(refuse(&format!("the limit is {} (memory::set_limit)", self.limit.load(Relaxed))));
+        }
+        if live > self.peak.load(Relaxed) {
+            self.peak.fetch_max(live, Relaxed);
+        }
+        if !exact && let Some(block) = self.recycled(class, size) {
+            return Ok(Shared::new(block));
+        }
+        self.system.fetch_add(1, Relaxed);
+        let block = Block::new(self, size, class).or_else(|_| {
+            self.release_cached();
+            Block::new(self, size, class)
+        });
+        match block {
+            Ok(block) => Ok(Shared::new(Arc::new(block))),
+            Err(reason) => {
+                self.live.fetch_sub(size, Relaxed);
+                Err(refuse(&reason))
+            }
+        }
+    }
+
+    /// A free block of the class, or of one up to `REACH` above.
+    fn recycled(&self, class: usize, size: usize) -> Option<Arc<Block>> {
+        let classes = &self.free[class..CLASSES.min(class + REACH + 1)];
+        let mut block = classes.iter().find_map(|class| lock(class).pop())?;
+        self.cached.fetch_sub(block.bytes(), Relaxed);
+        // A free block has one handle.
+        Arc::get_mut(&mut block)?.ask(size);
+        Some(block)
+    }
+
+    /// Takes back a block whose last array is gone.
+    fn recycle(&self, block: Arc<Block>) {
+        let size = block.bytes();
+        if self.exact.load(Relaxed) {
+            return;
+        }
+        if self.cached.fetch_add(size, Relaxed) + size > self.cache_limit.load(Relaxed) {
+            self.cached.fetch_sub(size, Relaxed);
+            return;
+        }
+        lock(&self.free[block.class()]).push(block);
+    }
 }
 
 #[cfg(test)]

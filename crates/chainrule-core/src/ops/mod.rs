@@ -37,6 +37,39 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 pub(crate) use crate::float::Float;
 
+/// `on_device!(OP, [x, y; bias], |gpu| computed)`: returns what is computed when the arrays stand on a GPU, goes on when they stand on the CPU, and returns an error when they stand on several devices. Behind the semicolon are arrays that may be absent.
+macro_rules! on_device {
+    ($op:expr, [$($array:ident),+ $(; $($option:ident),+)?], |$gpu:ident| $computed:expr) => {
+        #[cfg(feature = "cuda")]
+        if let crate::Device::Cuda(ordinal) = crate::ops::common_device($op, &[$(Some((stringify!($array), &$array)),)+ $($($option.as_ref().map(|a| (stringify!($option), crate::ops::plain(a))),)+)?])? {
+            let $gpu = crate::cuda::Gpu::get(ordinal)?;
+            return $computed;
+        }
+    };
+}
+/// `on_cpu!(OP, [x, y; bias])`: returns an error when an array stands on a GPU, for which the operation has no kernel.
+macro_rules! on_cpu {
+    ($op:expr, [$($array:ident),+ $(; $($option:ident),+)?]) => {
+        #[cfg(feature = "cuda")]
+        if let device @ crate::Device::Cuda(_) = crate::ops::common_device($op, &[$(Some((stringify!($array), &$array)),)+ $($($option.as_ref().map(|a| (stringify!($option), crate::ops::plain(a))),)+)?])? {
+            return Err(crate::array::no_kernel($op, device));
+        }
+    };
+}
+pub(crate) use {on_cpu, on_device};
+
+/// The device that the arrays stand on.
+#[cfg(feature = "cuda")]
+pub(crate) fn common_device(op: &'static str, arrays: &[Option<(&str, &Array)>]) -> Result<crate::Device> {
+    crate::array::common(op, arrays)
+}
+
+/// A reference, whether the option holds one or the array itself.
+#[cfg(feature = "cuda")]
+pub(crate) fn plain<A: std::borrow::Borrow<Array>>(array: &A) -> &Array {
+    array.borrow()
+}
+
 /// An error unless both arrays have one element type.
 pub(crate) fn same_dtype(op: &'static str, a: &Array, b: &Array) -> Result<DType> {
     if a.dtype() == b.dtype() {
