@@ -9,6 +9,7 @@ use crate::array::Array;
 use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
 use crate::float::with_float;
+use crate::ops::on_cpu;
 use crate::ops::{Float, expect_shape, same_dtype};
 use crate::parallel::{self, Target};
 
@@ -40,6 +41,7 @@ pub struct Ctc {
 /// Log-probabilities that are not `[T, N, C]` of f32 or f64; labels that are not i64, or of another shape than [`Sequences`] says; lengths that are not N, or beyond what there is; a blank or label outside `0..C`; a label that is the blank.
 pub fn ctc(log_probabilities: &Array, sequences: &Sequences) -> Result<Ctc> {
     const OP: &str = "ctc";
+    on_cpu!(OP, [log_probabilities, sequences.labels]);
     let call = Call::new(OP, log_probabilities, sequences)?;
     let x = log_probabilities.contiguous()?;
     let mut losses = Array::stale(crate::shape::Shape::trusted(&[call.batch]), x.dtype())?;
@@ -63,6 +65,7 @@ pub fn ctc(log_probabilities: &Array, sequences: &Sequences) -> Result<Ctc> {
 /// As for [`ctc`]; a scale that is not `[N]` of the same element type.
 pub fn ctc_backward(log_probabilities: &Array, sequences: &Sequences, out: &Ctc, scale: &Array, zero_infinity: bool) -> Result<Array> {
     const OP: &str = "ctc_backward";
+    on_cpu!(OP, [log_probabilities, sequences.labels, out.losses, out.forward, scale]);
     let call = Call::new(OP, log_probabilities, sequences)?;
     same_dtype(OP, log_probabilities, scale)?;
     expect_shape(OP, "the scale", scale, &[call.batch])?;

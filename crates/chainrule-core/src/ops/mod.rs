@@ -39,7 +39,7 @@ pub(crate) use crate::float::Float;
 
 /// `on_device!(OP, [x, y; bias], |gpu| computed)`: returns what is computed when the arrays stand on a GPU, goes on when they stand on the CPU, and returns an error when they stand on several devices. Behind the semicolon are arrays that may be absent.
 macro_rules! on_device {
-    ($op:expr, [$($array:ident),+ $(; $($option:ident),+)?], |$gpu:ident| $computed:expr) => {
+    ($op:expr, [$($array:expr),+ $(; $($option:expr),+)?], |$gpu:ident| $computed:expr) => {
         #[cfg(feature = "cuda")]
         if let crate::Device::Cuda(ordinal) = crate::ops::common_device($op, &[$(Some((stringify!($array), &$array)),)+ $($($option.as_ref().map(|a| (stringify!($option), crate::ops::plain(a))),)+)?])? {
             let $gpu = crate::cuda::Gpu::get(ordinal)?;
@@ -47,9 +47,9 @@ macro_rules! on_device {
         }
     };
 }
-/// `on_cpu!(OP, [x, y; bias])`: returns an error when an array stands on a GPU, for which the operation has no kernel.
+/// `on_cpu!(OP, [x, y; bias])`: goes on when the arrays stand on the CPU, returns an error when an array stands on a GPU, for which the operation has no kernel.
 macro_rules! on_cpu {
-    ($op:expr, [$($array:ident),+ $(; $($option:ident),+)?]) => {
+    ($op:expr, [$($array:expr),+ $(; $($option:expr),+)?]) => {
         #[cfg(feature = "cuda")]
         if let device @ crate::Device::Cuda(_) = crate::ops::common_device($op, &[$(Some((stringify!($array), &$array)),)+ $($($option.as_ref().map(|a| (stringify!($option), crate::ops::plain(a))),)+)?])? {
             return Err(crate::array::no_kernel($op, device));

@@ -4,6 +4,7 @@ use crate::array::Array;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::float::{Float, with_float};
+use crate::ops::on_cpu;
 use crate::ops::{expect_shape, same_dtype};
 use crate::parallel::{self, Target};
 use crate::simd::{Kernel, Real, Simd};
@@ -63,6 +64,7 @@ pub enum Pairs {
 /// Tables of other shapes, or for more features than there are; different element types, or other ones than f32 and f64.
 pub fn rotate(x: &Array, cos: &Array, sin: &Array, pairs: Pairs, back: bool) -> Result<Array> {
     const OP: &str = "rope";
+    on_cpu!(OP, [x, cos, sin]);
     same_dtype(OP, x, cos)?;
     same_dtype(OP, x, sin)?;
     let (&[.., positions, width], &[rows, count]) = (x.dims(), cos.dims()) else {

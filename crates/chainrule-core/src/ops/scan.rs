@@ -5,6 +5,7 @@ use crate::dtype::{DType, Element, with_element};
 use crate::error::{Error, Result};
 use crate::float::with_float;
 use crate::ops::lines::{self, Lines};
+use crate::ops::on_cpu;
 use crate::ops::{expect_shape, same_dtype};
 use crate::parallel::Target;
 
@@ -31,6 +32,7 @@ fn accumulate<T: Copy, W: Copy>(line: &[T], out: &mut [T], fold: impl Fn(W, W) -
 /// # Errors
 /// A dimension out of range; element types other than f32, f64 and i64.
 pub fn cumsum(x: &Array, axis: isize) -> Result<Array> {
+    on_cpu!("cumsum", [x]);
     running("cumsum", x, axis, |a, b| a + b, i64::wrapping_add)
 }
 
@@ -39,6 +41,7 @@ pub fn cumsum(x: &Array, axis: isize) -> Result<Array> {
 /// # Errors
 /// As for [`cumsum`].
 pub fn cumprod(x: &Array, axis: isize) -> Result<Array> {
+    on_cpu!("cumprod", [x]);
     running("cumprod", x, axis, |a, b| a * b, i64::wrapping_mul)
 }
 
@@ -48,6 +51,7 @@ pub fn cumprod(x: &Array, axis: isize) -> Result<Array> {
 /// A dimension out of range; element types other than f32 and f64.
 pub fn logcumsumexp(x: &Array, axis: isize) -> Result<Array> {
     const OP: &str = "logcumsumexp";
+    on_cpu!(OP, [x]);
     if !x.dtype().is_float() {
         return Err(Error::DType { op: OP, got: x.dtype(), expected: "f32 or f64" });
     }
@@ -65,6 +69,7 @@ pub fn logcumsumexp(x: &Array, axis: isize) -> Result<Array> {
 /// A dimension out of range; different shapes or element types; element types other than f32 and f64.
 pub fn recurrence(x: &Array, decay: &Array, axis: isize) -> Result<Array> {
     const OP: &str = "recurrence";
+    on_cpu!(OP, [x, decay]);
     let at = x.shape().axis(OP, axis)?;
     same_dtype(OP, x, decay)?;
     expect_shape(OP, "the decay", decay, x.dims())?;
@@ -99,6 +104,7 @@ pub fn recurrence(x: &Array, decay: &Array, axis: isize) -> Result<Array> {
 /// # Errors
 /// A dimension out of range.
 pub fn cummax(x: &Array, axis: isize) -> Result<(Array, Array)> {
+    on_cpu!("cummax", [x]);
     with_element!(x.dtype(), T => running_extreme("cummax", x, axis, |a: T, b: T| a >= b))
 }
 
@@ -107,6 +113,7 @@ pub fn cummax(x: &Array, axis: isize) -> Result<(Array, Array)> {
 /// # Errors
 /// A dimension out of range.
 pub fn cummin(x: &Array, axis: isize) -> Result<(Array, Array)> {
+    on_cpu!("cummin", [x]);
     with_element!(x.dtype(), T => running_extreme("cummin", x, axis, |a: T, b: T| a <= b))
 }
 
@@ -131,6 +138,7 @@ fn running_extreme<T: Element>(op: &'static str, x: &Array, axis: isize, as_good
 /// A dimension out of range; element types other than f32, f64 and i64.
 pub fn prod(x: &Array, axis: isize, keep: bool) -> Result<Array> {
     const OP: &str = "prod";
+    on_cpu!(OP, [x]);
     let at = x.shape().axis(OP, axis)?;
     let out = if x.dtype() == DType::I64 {
         lines::map(x, at, 1, |line: &[i64], out| out[0] = line.iter().fold(1, |product, n| product.wrapping_mul(*n)))?
@@ -146,6 +154,7 @@ pub fn prod(x: &Array, axis: isize, keep: bool) -> Result<Array> {
 /// A dimension out of range; element types other than f32 and f64.
 pub fn prod_of_others(x: &Array, axis: isize) -> Result<Array> {
     const OP: &str = "prod_of_others";
+    on_cpu!(OP, [x]);
     let at = x.shape().axis(OP, axis)?;
     with_float!(OP, x.dtype(), T => lines::map(x, at, x.dims()[at], |line: &[T], out| {
         // First the products of what comes after each place, then those of what comes before.

@@ -3,6 +3,7 @@
 use crate::array::Array;
 use crate::dtype::{DType, Element, with_element};
 use crate::error::{Error, Result};
+use crate::ops::on_cpu;
 use crate::ops::same_dtype;
 use crate::parallel::{self, Target};
 
@@ -11,6 +12,7 @@ use crate::parallel::{self, Target};
 /// # Errors
 /// No memory.
 pub fn nonzero_positions(x: &Array) -> Result<Array> {
+    on_cpu!("nonzero", [x]);
     let x = x.contiguous()?;
     let found: Vec<i64> = with_element!(x.dtype(), T => x.slice::<T>().iter().enumerate().filter(|(_, x)| **x != <T as num_traits::Zero>::zero()).map(|(i, _)| i as i64).collect());
     Array::from_slice(&found, &[found.len()])
@@ -41,6 +43,7 @@ pub fn nonzero(x: &Array) -> Result<Array> {
 /// Leading dimensions that differ; different element types.
 pub fn searchsorted(sorted: &Array, values: &Array, right: bool) -> Result<Array> {
     const OP: &str = "searchsorted";
+    on_cpu!(OP, [sorted, values]);
     same_dtype(OP, sorted, values)?;
     let (Some((&length, front)), one_for_all) = (sorted.dims().split_last(), sorted.rank() == 1) else {
         return Err(Error::shape(OP, "the sorted numbers are a scalar, expected at least one dimension"));
@@ -75,6 +78,7 @@ pub fn searchsorted(sorted: &Array, values: &Array, right: bool) -> Result<Array
 /// Numbers that are not i64, or negative.
 pub fn bincount(x: &Array, minimum: usize) -> Result<Array> {
     const OP: &str = "bincount";
+    on_cpu!(OP, [x]);
     if x.dtype() != DType::I64 {
         return Err(Error::DType { op: OP, got: x.dtype(), expected: "i64" });
     }
@@ -95,6 +99,7 @@ pub fn bincount(x: &Array, minimum: usize) -> Result<Array> {
 /// No bins; bounds that are not finite or not in order.
 pub fn histogram(x: &Array, bins: usize, low: f64, high: f64) -> Result<Array> {
     const OP: &str = "histogram";
+    on_cpu!(OP, [x]);
     if bins == 0 || !(low < high && (high - low).is_finite()) {
         return Err(Error::value(OP, format!("{bins} bins from {low} to {high}, expected at least one bin and finite bounds in order")));
     }

@@ -7,6 +7,7 @@ use crate::array::Array;
 use crate::dtype::{Element, with_element};
 use crate::error::{Error, Result};
 use crate::ops::lines;
+use crate::ops::on_cpu;
 use half::{bf16, f16};
 use std::ops::Range;
 
@@ -118,6 +119,7 @@ fn ranked_as<T: Ordered, P: Packed>(x: &Array, axis: usize, descending: bool, ra
 /// # Errors
 /// A dimension out of range.
 pub fn sort(x: &Array, axis: isize, descending: bool) -> Result<(Array, Array)> {
+    on_cpu!("sort", [x]);
     let at = x.shape().axis("sort", axis)?;
     with_element!(x.dtype(), T => ranked::<T>(x, at, descending, 0..x.dims()[at]))
 }
@@ -128,6 +130,7 @@ pub fn sort(x: &Array, axis: isize, descending: bool) -> Result<(Array, Array)> 
 /// A dimension out of range, or of less than `k` numbers.
 pub fn topk(x: &Array, k: usize, axis: isize, largest: bool) -> Result<(Array, Array)> {
     const OP: &str = "topk";
+    on_cpu!(OP, [x]);
     let at = x.shape().axis(OP, axis)?;
     if k > x.dims()[at] {
         return Err(Error::value(OP, format!("k is {k}, expected at most {}, the extent of dimension {axis} of {:?}", x.dims()[at], x.shape())));
@@ -141,6 +144,7 @@ pub fn topk(x: &Array, k: usize, axis: isize, largest: bool) -> Result<(Array, A
 /// A dimension out of range, or without that rank.
 pub fn kth_smallest(x: &Array, rank: usize, axis: isize) -> Result<(Array, Array)> {
     const OP: &str = "kth_smallest";
+    on_cpu!(OP, [x]);
     let at = x.shape().axis(OP, axis)?;
     if rank >= x.dims()[at] {
         return Err(Error::value(OP, format!("rank {rank} is outside dimension {axis} of {:?}", x.shape())));
@@ -154,6 +158,7 @@ pub fn kth_smallest(x: &Array, rank: usize, axis: isize) -> Result<(Array, Array
 /// A dimension out of range, or of extent 0.
 pub fn median(x: &Array, axis: isize) -> Result<(Array, Array)> {
     const OP: &str = "median";
+    on_cpu!(OP, [x]);
     let at = x.shape().axis(OP, axis)?;
     let Some(last) = x.dims()[at].checked_sub(1) else {
         return Err(Error::shape(OP, format!("dimension {axis} of {:?} is empty, expected at least one number", x.shape())));

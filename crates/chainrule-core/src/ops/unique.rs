@@ -3,6 +3,7 @@
 use crate::array::Array;
 use crate::dtype::{DType, with_element};
 use crate::error::Result;
+use crate::ops::on_cpu;
 use crate::ops::sort::sort;
 
 /// Equal numbers as one: see [`unique`].
@@ -21,6 +22,7 @@ pub struct Unique {
 /// # Errors
 /// No memory.
 pub fn unique(x: &Array) -> Result<Unique> {
+    on_cpu!("unique", [x]);
     let (sorted, order) = sort(&x.flattened()?, 0, false)?;
     let runs = unique_consecutive(&sorted)?;
     let mut inverse = Array::stale(*x.shape(), DType::I64)?;
@@ -36,6 +38,7 @@ pub fn unique(x: &Array) -> Result<Unique> {
 /// # Errors
 /// No memory.
 pub fn unique_consecutive(x: &Array) -> Result<Unique> {
+    on_cpu!("unique_consecutive", [x]);
     let x = x.contiguous()?;
     let mut inverse = Array::stale(*x.shape(), DType::I64)?;
     let mut counts: Vec<i64> = Vec::new();

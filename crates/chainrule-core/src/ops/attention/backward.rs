@@ -9,6 +9,7 @@ use crate::array::Array;
 use crate::error::Result;
 use crate::float::{Float, with_float};
 use crate::gemm::{Matrix, MatrixMut};
+use crate::ops::on_cpu;
 use crate::ops::{expect_shape, row, same_dtype};
 use crate::shape::Shape;
 use crate::simd::{Kernel, Simd};
@@ -38,6 +39,7 @@ pub fn attention_backward(
     needed: [bool; 3],
 ) -> Result<[Option<Array>; 3]> {
     const OP: &str = "scaled_dot_product_attention_backward";
+    on_cpu!(OP, [grad, query, key, value, output, log2_sum; mask]);
     let problem = Problem::new(OP, query, key, value, mask, options)?;
     let rank = query.rank();
     let rows = if rank == 2 { problem.rows().without(0) } else { problem.rows() };

@@ -9,6 +9,7 @@ use crate::array::Array;
 use crate::error::Result;
 use crate::float::{Float, with_float};
 use crate::gemm::MatrixMut;
+use crate::ops::on_cpu;
 use crate::parallel::Target;
 use std::f64::consts::LOG2_E;
 use std::ops::Range;
@@ -35,6 +36,7 @@ pub struct Attended {
 /// Shapes that do not fit; different element types, or other ones than f32 and f64; a dropout rate outside 0 to 1.
 pub fn attention(query: &Array, key: &Array, value: &Array, mask: Option<&Array>, options: &Options) -> Result<Attended> {
     const OP: &str = "scaled_dot_product_attention";
+    on_cpu!(OP, [query, key, value; mask]);
     let problem = Problem::new(OP, query, key, value, mask, options)?;
     with_float!(OP, query.dtype(), T => forward::<T>(&problem, query.rank()))
 }

@@ -26,6 +26,7 @@ pub use forward::{Attended, attention};
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::float::{Float, with_float};
+use crate::ops::on_cpu;
 use crate::random;
 use problem::QUERIES;
 
@@ -46,6 +47,7 @@ pub struct Options {
 /// A rate outside 0 to 1; fewer than two dimensions; an element type other than f32 and f64.
 pub fn drop_weights(weights: &Array, rate: f64, stream: u64) -> Result<Array> {
     const OP: &str = "attention_dropout";
+    on_cpu!(OP, [weights]);
     check_rate(OP, rate)?;
     let &[.., queries, keys] = weights.dims() else {
         return Err(Error::shape(OP, format!("the weights have shape {:?}, expected [.., L, S]", weights.shape())));

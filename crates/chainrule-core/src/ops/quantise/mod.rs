@@ -20,6 +20,7 @@ use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
 use crate::float::{Float, with_float};
 use crate::ops::index::positions;
+use crate::ops::on_cpu;
 use crate::parallel::{self, Target};
 use crate::shape::Shape;
 use kernel::{Pack, Scales, Unpack};
@@ -110,6 +111,7 @@ pub struct Nested {
 /// A scalar; numbers that are not floats, or not finite; blocks of an odd number, or of none; no memory.
 pub fn quantise(weight: &Array, how: &Quantisation) -> Result<Quantised> {
     const OP: &str = "quantise";
+    on_cpu!(OP, [weight]);
     let wide = if weight.dtype() == DType::F64 || !weight.dtype().is_float() { weight.dtype() } else { DType::F32 };
     let weight = weight.cast(wide)?.contiguous()?;
     let [rows, columns] = extents(OP, weight.shape())?;
@@ -195,6 +197,7 @@ impl Quantised {
     /// # Errors
     /// Arrays that do not fit each other; no memory.
     pub fn dequantise(&self) -> Result<Array> {
+        on_cpu!("dequantise", [self.codes, self.scales]);
         let [rows, _] = extents("dequantise", &self.shape)?;
         self.unpacked(self.shape, rows, |row| row)
     }
@@ -205,6 +208,7 @@ impl Quantised {
     /// An index outside `0..V`; indices that are not i64; a weight of other than two dimensions; no memory.
     pub fn rows(&self, indices: &Array) -> Result<Array> {
         const OP: &str = "embedding";
+        on_cpu!(OP, [self.codes, self.scales, indices]);
         let &[rows, columns] = self.shape.dims() else {
             return Err(Error::shape(OP, format!("the weight has shape {:?}, expected [V, D]", self.shape)));
         };

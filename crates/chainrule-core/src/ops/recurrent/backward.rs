@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::float::with_float;
 use crate::gemm::{Epilogue, MatrixMut, Number, Panels, gemm};
 use crate::ops::join::concatenate;
+use crate::ops::on_cpu;
 use crate::ops::{expect_shape, reduce, same_dtype};
 use crate::parallel::Target;
 use crate::shape::Shape;
@@ -38,6 +39,7 @@ pub fn recurrent_backward(
         Cell::Lstm => "lstm_backward",
         Cell::Gru => "gru_backward",
     };
+    on_cpu!(op, [x, weights.input, weights.hidden; initial.first().copied(), initial.get(1).copied(), dy, last[0], last[1]]);
     let Saved { sequences, states, .. } = saved;
     let (batch, steps, hidden) = (sequences.batch(), sequences.steps(), states.hidden.dims()[1]);
     if x.rank() != 3 || x.dims()[..2] != [batch, steps] || initial.len() != saved.cell.states() {

@@ -23,6 +23,7 @@ mod tests;
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::float::with_float;
+use crate::ops::on_cpu;
 use crate::ops::{expect_shape, same_dtype};
 use sequences::Sequences;
 
@@ -141,6 +142,7 @@ struct States {
 /// Shapes that do not belong together; other than the cell's number of states; lengths beyond T; element types that differ, or other ones than f32 and f64.
 pub fn recurrent(cell: Cell, x: &Array, initial: &[&Array], weights: &Weights, lengths: Option<&[usize]>, reverse: bool) -> Result<Recurrent> {
     let op = cell.name();
+    on_cpu!(op, [x, weights.input, weights.hidden; initial.first().copied(), initial.get(1).copied(), weights.input_bias, weights.hidden_bias]);
     let &[batch, steps, _] = x.dims() else {
         return Err(Error::shape(op, format!("the input has shape {:?}, expected [B, T, D]", x.shape())));
     };

@@ -9,6 +9,7 @@ mod tests;
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::float::{Float, with_float};
+use crate::ops::on_cpu;
 use crate::parallel::{self, Target};
 use crate::shape::Shape;
 use crate::simd::{Kernel, Simd};
@@ -198,6 +199,7 @@ fn split<const N: usize>(op: &'static str, dims: &[usize]) -> Result<(usize, [us
 /// Fewer than N dimensions; what [`Interpolation::output_size`] refuses; element types other than f32 and f64.
 pub fn interpolate<const N: usize>(x: &Array, how: &Interpolation<N>) -> Result<Array> {
     const OP: &str = "interpolate";
+    on_cpu!(OP, [x]);
     let (leading, mut dims) = split::<N>(OP, x.dims())?;
     let output = how.output_size(OP, dims)?;
     let shape = Shape::new(&[&x.dims()[..x.rank() - N], &output].concat())?;
@@ -220,6 +222,7 @@ pub fn interpolate<const N: usize>(x: &Array, how: &Interpolation<N>) -> Result<
 /// As for [`interpolate`]; a gradient of another shape.
 pub fn interpolate_backward<const N: usize>(dy: &Array, input: &[usize], how: &Interpolation<N>) -> Result<Array> {
     const OP: &str = "interpolate_backward";
+    on_cpu!(OP, [dy]);
     let (leading, extents) = split::<N>(OP, input)?;
     let output = how.output_size(OP, extents)?;
     crate::ops::expect_shape(OP, "the gradient", dy, &[&input[..input.len() - N], &output].concat())?;

@@ -9,6 +9,7 @@ use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::float::with_float;
+use crate::ops::on_cpu;
 use crate::ops::{expect_shape, same_dtype};
 use crate::parallel::{self, Target};
 use crate::simd::{Kernel, Real, Simd};
@@ -36,6 +37,7 @@ pub struct Factored {
 /// Fewer than two dimensions, moments of other shapes, different element types, or one other than f32 and f64; no memory, where something else holds what is to be written. Nothing is written then.
 pub fn factored_update(value: &mut Array, gradient: &Array, rows: &mut Array, columns: &mut Array, step: &Factored) -> Result<()> {
     const OP: &str = "factored_update";
+    on_cpu!(OP, [value, gradient, rows, columns]);
     let gradient = matching(OP, "the gradient", value, gradient)?;
     let &[.., m, n] = value.dims() else {
         return Err(Error::shape(OP, format!("the parameter has shape {:?}, expected at least two dimensions", value.shape())));
