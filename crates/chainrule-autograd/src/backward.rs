@@ -63,7 +63,7 @@ impl Tensor {
     fn run_backward(&self, op: &'static str, release: bool) -> Result<Gradients> {
         let recorder = self.on_recorder(op)?;
         self.expect_scalar(op)?;
-        crate::scan::backward(op, recorder, self.node(), Array::ones(self.dims(), self.dtype())?, release)
+        crate::scan::backward(op, recorder, self.node(), self.array.new_full(self.dims(), 1.0)?, release)
     }
 
     /// The gradients of this scalar by the given tensors of its tape, recorded themselves, so that they can be differentiated again.
@@ -88,7 +88,7 @@ impl Tensor {
                 return Err(Error::TwoTapes { op: OP });
             }
         }
-        crate::scan::gradients_of(recorder, self.node(), Array::ones(self.dims(), self.dtype())?, tensors)
+        crate::scan::gradients_of(recorder, self.node(), self.array.new_full(self.dims(), 1.0)?, tensors)
     }
 
     fn on_recorder(&self, op: &'static str) -> Result<&Arc<Recorder>> {

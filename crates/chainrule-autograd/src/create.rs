@@ -123,7 +123,7 @@ impl Tensor {
         Ok(Array::from_index(&[rows, columns], dtype, |i| below(i) as u8 as f64)?.into())
     }
 
-    /// All elements `value`, in the shape and element type of this tensor (PyTorch's `full_like`).
+    /// All elements `value`, in the shape and element type and on the device of this tensor (PyTorch's `full_like`).
     /// ```
     /// # use chainrule_autograd::{DType, Tensor};
     /// assert_eq!(Tensor::zeros(&[2], DType::F32)?.full_like(3.0)?.to_vec::<f32>()?, [3.0, 3.0]);
@@ -133,7 +133,7 @@ impl Tensor {
     /// # Errors
     /// No memory.
     pub fn full_like(&self, value: f64) -> Result<Tensor> {
-        Tensor::full(self.dims(), value, self.dtype())
+        Ok(self.array.new_full(self.dims(), value)?.into())
     }
 
     /// Zeros in the shape and element type of this tensor (PyTorch's `zeros_like`).

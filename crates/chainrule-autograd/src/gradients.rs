@@ -279,6 +279,7 @@ impl Gradients {
 
 fn sum_of_squares(gradient: &Array) -> Result<f64> {
     Ok(match gradient.dtype() {
+        DType::F32 if gradient.device().is_cuda() => chainrule_core::ops::update::sum_of_squares(gradient)?,
         DType::F32 => squares(gradient.contiguous()?.as_slice::<f32>()?),
         DType::F64 => squares(gradient.contiguous()?.as_slice::<f64>()?),
         _ => squares(gradient.cast(DType::F64)?.as_slice::<f64>()?),

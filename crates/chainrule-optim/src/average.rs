@@ -1,6 +1,6 @@
 //! [`AveragedModel`]: the mean of a model's values along its training (PyTorch's `swa_utils`).
 
-use crate::step::{describe, own};
+use crate::step::describe;
 use crate::{Error, Result};
 use chainrule_autograd::{Gradients, ParamId, Rng, Tape, Tensor, Update};
 use chainrule_core::ops::elementwise::{Binary, binary};
@@ -113,7 +113,7 @@ impl<M: Module + Clone> AveragedModel<M> {
         params(model, |path, param| drop(new.insert(path.to_string(), (param.value.clone(), share))));
         buffers(model, |path, buffer| drop(new.insert(path.to_string(), (buffer.value.clone(), of_buffers))));
         self.check(&mut new)?;
-        self.each(|path, value| new.get(path).filter(|(_, share)| *share != 1.0).map_or(Ok(()), |_| own(value)))?;
+        self.each(|path, value| new.get(path).filter(|(_, share)| *share != 1.0).map_or(Ok(()), |_| value.own().map_err(Into::into)))?;
         self.each(|path, value| match new.get(path) {
             Some((new, share)) => move_toward(value, new, *share),
             None => Ok(()),
@@ -242,7 +242,7 @@ fn statistics(tape: &Tape) -> chainrule_autograd::Result<Gradients> {
 fn renew(mean: Entry<ParamId, Array>, statistic: &Update, count: u64) -> chainrule_core::Result<()> {
     let (batch, counts) = (statistic.addend(), statistic.decay() == 1.0);
     let mean = match mean {
-        Entry::Vacant(place) => place.insert(Array::zeros(batch.dims(), batch.dtype())?),
+        Entry::Vacant(place) => place.insert(batch.new_full(batch.dims(), 0.0)?),
         Entry::Occupied(place) => place.into_mut(),
     };
     if counts {

@@ -90,7 +90,7 @@ pub trait Rule: Clone + Debug + Send + Sync + 'static {
     /// No memory.
     fn init(&self, slot: &'static str, value: &Array) -> Result<Array> {
         let _ = slot;
-        Array::zeros(value.dims(), value.dtype())
+        value.new_full(value.dims(), 0.0)
     }
 
     /// Says what is wrong with the hyper-parameters, before anything is written.

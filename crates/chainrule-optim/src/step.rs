@@ -196,7 +196,7 @@ impl<R: Rule> Survey<'_, R> {
         let gradient = match self.gradients.get(id) {
             Some(gradient) if gradient.dims() == value.dims() && gradient.dtype() == value.dtype() => gradient.contiguous(),
             Some(other) => return Err(Error::Gradient { path: path.to_string(), got: describe(other), expected: describe(value) }),
-            None if self.optimizer.missing_as_zero.iter().any(|p| p.as_ref().is_ok_and(|p| p.matches(path))) => Array::zeros(value.dims(), value.dtype()),
+            None if self.optimizer.missing_as_zero.iter().any(|p| p.as_ref().is_ok_and(|p| p.matches(path))) => value.new_full(value.dims(), 0.0),
             None => {
                 self.missing += 1;
                 self.first_missing.get_or_insert_with(|| path.to_string());
@@ -248,9 +248,9 @@ impl<R: Rule> Prepare<'_, R> {
         let Some(Some(place)) = self.plan.places.get(&param.id) else { return Ok(()) };
         let planned = &mut self.plan.parameters[*place];
         let rule = &self.groups[planned.class].rule;
-        own(&mut param.value)?;
+        param.value.own()?;
         match self.slots.get_mut(&param.id) {
-            Some(slots) if slots.names == rule.slots(&param.value) => slots.arrays.iter_mut().try_for_each(own)?,
+            Some(slots) if slots.names == rule.slots(&param.value) => slots.arrays.iter_mut().try_for_each(Array::own)?,
             existing => planned.fresh = Some(begin(rule, &param.value, existing.as_deref())?),
         }
         planned.ready = true;
@@ -273,7 +273,7 @@ fn begin<R: Rule>(rule: &R, value: &Array, before: Option<&Slots>) -> chainrule_
     let mut arrays = Vec::with_capacity(names.len());
     for &name in names {
         let mut array = kept(name).map_or_else(|| rule.init(name, value), Ok)?;
-        own(&mut array)?;
+        array.own()?;
         arrays.push(array);
     }
     Ok(Slots { step: before.map_or(0, |b| b.step), names, arrays })
@@ -304,16 +304,6 @@ impl<R: Rule> VisitorMut for Write<'_, R> {
         if let Some(value) = self.plan.buffers.remove(&buffer.id) {
             buffer.value = value;
         }
-    }
-}
-
-/// Makes the array dense and the only one that holds its numbers.
-pub(crate) fn own(array: &mut Array) -> chainrule_core::Result<()> {
-    match array.dtype() {
-        DType::F32 => array.as_mut_slice::<f32>().map(drop),
-        DType::F64 => array.as_mut_slice::<f64>().map(drop),
-        DType::I64 => array.as_mut_slice::<i64>().map(drop),
-        _ => Ok(()),
     }
 }
 

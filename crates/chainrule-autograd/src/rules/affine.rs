@@ -1,6 +1,6 @@
 //! `scale x + shift` with numbers known beforehand, and conversions. Their rules need neither input nor output.
 
-use crate::{DType, Keep, Result, Tensor};
+use crate::{DType, Device, Keep, Result, Tensor};
 use chainrule_core::ops::elementwise::{Unary, unary};
 
 impl Tensor {
@@ -74,5 +74,23 @@ impl Tensor {
             return Ok(self.clone());
         }
         Tensor::record("cast", [self], Keep::NONE, self.array.cast(dtype)?, |pass| Ok([Some(pass.grad().cast(pass.input_dtype(0))?)]))
+    }
+
+    /// The same numbers on that device (PyTorch's `to`); the gradient comes back to this one. The tensor itself where it stands there already.
+    /// ```
+    /// # use chainrule_autograd::{DType, Device, Tensor};
+    /// let x = Tensor::ones(&[2], DType::F32)?.to(&Device::best())?;
+    /// assert_eq!(x.add(&x)?.to_vec::<f32>()?, [2.0, 2.0]);
+    /// # Ok::<(), chainrule_autograd::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// A device that is missing or failed; no memory there.
+    pub fn to(&self, device: &Device) -> Result<Tensor> {
+        let here = self.device();
+        if here == *device {
+            return Ok(self.clone());
+        }
+        Tensor::record("to", [self], Keep::NONE, self.array.to(device)?, move |pass| Ok([Some(pass.grad().to(&here)?)]))
     }
 }

@@ -130,7 +130,7 @@ impl Tensor {
         let known = flat.masked_fill(&ignored, 0.0)?;
         let weights = match &options.weight {
             Some(weight) => weight.index_select(0, &known)?,
-            None => Tensor::ones(known.dims(), self.dtype())?,
+            None => self.array.new_full(known.dims(), 1.0)?.into(),
         };
         let weights = weights.masked_fill(&ignored, 0.0)?;
         let losses = log.gather(1, &known.unsqueeze(1)?)?.squeeze(1)?.masked_fill(&ignored, 0.0)?.mul(&weights)?.neg()?;
@@ -176,7 +176,7 @@ impl Fused {
             return Ok(backward(&grad.array)?.into());
         }
         // With targets t, whose row sums are a: g (a softmax(x) - t). Backward at g = 1 gives a p - t at these logits, from which t and a follow.
-        let ones = Tensor::ones(grad.dims(), grad.dtype())?;
+        let ones = grad.ones_like()?;
         let slope = Tensor::from(backward(&ones.array)?);
         let probabilities = Tensor::from(logits).softmax(1)?;
         let (a, targets) = self.targets(&slope, &probabilities, labels, weight)?;
@@ -192,7 +192,7 @@ impl Fused {
         let spread = self.smoothing / classes as f64 * weight.iter().sum::<f64>();
         let total = |label: &i64| if Some(*label) == self.ignore { 0.0 } else { (1.0 - self.smoothing) * weight[*label as usize] + spread };
         let a: Vec<f64> = labels.to_vec::<i64>()?.iter().map(total).collect();
-        let a = Tensor::from_slice(&a, &[a.len(), 1])?.cast(dtype)?;
+        let a = Tensor::from_slice(&a, &[a.len(), 1])?.cast(dtype)?.to(&probabilities.device())?;
         let targets = probabilities.mul(&a)?.sub(slope)?;
         Ok((a, targets))
     }

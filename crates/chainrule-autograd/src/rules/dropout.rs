@@ -72,7 +72,7 @@ impl Tensor {
         let kept = 1.0 - rate;
         let scale = 1.0 / (kept * (1.0 + rate * LIMIT * LIMIT)).sqrt();
         // Dropped elements get the limit, and all the shift that makes the mean 0.
-        let mask = Tensor::from(ops::dropout(Tensor::ones(self.dims(), self.dtype())?.array(), rate, stream)?);
+        let mask = Tensor::from(ops::dropout(&self.array.new_full(self.dims(), 1.0)?, rate, stream)?);
         let filled = mask.affine(-scale * LIMIT * kept, scale * LIMIT * kept)?;
         dropped(self, rate, stream)?.mul_scalar(scale * kept)?.add(&filled)
     }
@@ -94,7 +94,7 @@ impl Tensor {
         let mut dims = vec![1; self.rank()];
         dims[..leading].copy_from_slice(&self.dims()[..leading]);
         // The mask is as small as what it numbers, so it is kept as a factor.
-        let mask = ops::dropout(Tensor::ones(&dims, self.dtype())?.array(), rate, stream)?;
+        let mask = ops::dropout(&self.array.new_full(&dims, 1.0)?, rate, stream)?;
         self.mul(&mask.into())
     }
 }

@@ -75,8 +75,8 @@ impl Tensor {
         Tensor::record("scatter", [self, indices, source], Keep::SECOND, y, move |pass| {
             let indices = pass.input(1)?;
             let by_source = || {
-                let order = Array::arange(0.0, indices.count() as f64, 1.0, DType::I64)?.reshape(indices.dims())?;
-                let last = gather::scatter(Array::zeros(&dims, DType::I64)?, axis, &indices.array, &order, Join::Write)?;
+                let order = Array::arange(0.0, indices.count() as f64, 1.0, DType::I64)?.reshape(indices.dims())?.to(&indices.device())?;
+                let last = gather::scatter(indices.array.new_full(&dims, 0.0)?, axis, &indices.array, &order, Join::Write)?;
                 let lost = Tensor::from(gather::gather(&last, axis, &indices.array)?).not_equal(&order.into())?;
                 pass.grad().gather(axis, &indices)?.masked_fill(&lost, 0.0)?.widened(&source_dims)
             };
@@ -95,7 +95,7 @@ impl Tensor {
     /// # Errors
     /// As for [`scatter`](Tensor::scatter).
     pub fn scatter_scalar(&self, axis: isize, indices: &Tensor, value: f64) -> Result<Tensor> {
-        self.scatter(axis, indices, &Tensor::scalar(value, self.dtype())?.broadcast_to(indices.dims())?)
+        self.scatter(axis, indices, &Tensor::from(self.array.new_full(indices.dims(), value)?))
     }
 
     /// `y = x; y[i, indices[i, j, k], k] += source[i, j, k]` for `axis` 1 (PyTorch's `scatter_add`).
@@ -143,8 +143,8 @@ impl Tensor {
             ScatterReduce::Max => scatter_extreme(&x, axis, indices, source, Join::Max),
             ScatterReduce::Min => scatter_extreme(&x, axis, indices, source, Join::Min),
             ScatterReduce::Mean => {
-                let own = Tensor::full(self.dims(), include_self as u8 as f64, self.dtype())?;
-                let counts = own.scatter_add(axis, indices, &Tensor::ones(indices.dims(), self.dtype())?)?;
+                let own = self.full_like(include_self as u8 as f64)?;
+                let counts = own.scatter_add(axis, indices, &self.array.new_full(indices.dims(), 1.0)?.into())?;
                 x.scatter_add(axis, indices, source)?.div(&counts.maximum(&Tensor::scalar(1.0, self.dtype())?)?)
             }
         }
@@ -198,6 +198,6 @@ fn scatter_extreme(x: &Tensor, axis: isize, indices: &Tensor, source: &Tensor, j
 
 /// `scatter_add` to zeros of shape `dims`.
 pub(crate) fn scattered(dims: &[usize], axis: usize, indices: &Tensor, source: &Tensor) -> Result<Tensor> {
-    let y = gather::scatter_add(Array::zeros(dims, source.dtype())?, axis as isize, &indices.array, &source.array)?;
+    let y = gather::scatter_add(source.array.new_full(dims, 0.0)?, axis as isize, &indices.array, &source.array)?;
     Tensor::record("scattered", [source, indices], Keep::SECOND, y, move |pass| Ok([Some(pass.grad().gather(axis as isize, &pass.input(1)?)?), None]))
 }

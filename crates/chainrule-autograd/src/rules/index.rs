@@ -59,8 +59,8 @@ impl Tensor {
         Tensor::record("index_copy", [self, indices, source], Keep::SECOND, y, move |pass| {
             let indices = pass.input(1)?;
             let by_source = || {
-                let order = Array::arange(0.0, indices.count() as f64, 1.0, DType::I64)?.reshape(indices.dims())?;
-                let last = index::index_copy(Array::zeros(&[extent], DType::I64)?, 0, &indices.array, &order)?;
+                let order = Array::arange(0.0, indices.count() as f64, 1.0, DType::I64)?.reshape(indices.dims())?.to(&indices.device())?;
+                let last = index::index_copy(indices.array.new_full(&[extent], 0.0)?, 0, &indices.array, &order)?;
                 let lost = Tensor::from(index::index_select(&last, 0, &indices.array)?).not_equal(&order.into())?;
                 let lost = lost.reshape(&[indices.dims(), &vec![1; behind]].concat())?;
                 pass.grad().index_select(axis, &indices)?.masked_fill(&lost, 0.0)
@@ -81,8 +81,8 @@ impl Tensor {
     /// An index outside the dimension; indices that are not i64.
     pub fn index_fill(&self, axis: isize, indices: &Tensor, value: f64) -> Result<Tensor> {
         let at = self.shape().axis("index_fill", axis)?;
-        let ones = Array::ones(indices.dims(), DType::U8)?;
-        let mask = index::index_copy(Array::zeros(&[self.dims()[at]], DType::U8)?, 0, &indices.array, &ones)?;
+        let ones = Array::full_on(indices.dims(), 1.0, DType::U8, &indices.device())?;
+        let mask = index::index_copy(ones.new_full(&[self.dims()[at]], 0.0)?, 0, &indices.array, &ones)?;
         let behind = vec![1; self.rank() - at - 1];
         self.masked_fill(&mask.reshape(&[&[self.dims()[at]], &behind[..]].concat())?.into(), value)
     }
@@ -130,7 +130,7 @@ impl Tensor {
 
 /// `index_add` to zeros of shape `dims`.
 fn added_to_zeros(dims: &[usize], axis: usize, indices: &Tensor, source: &Tensor) -> Result<Tensor> {
-    let y = index::index_add(Array::zeros(dims, source.dtype())?, axis as isize, &indices.array, &source.array)?;
+    let y = index::index_add(source.array.new_full(dims, 0.0)?, axis as isize, &indices.array, &source.array)?;
     Tensor::record("added_to_zeros", [source, indices], Keep::SECOND, y, move |pass| {
         Ok([Some(pass.grad().index_select(axis as isize, &pass.input(1)?)?), None])
     })

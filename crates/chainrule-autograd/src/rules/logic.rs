@@ -1,6 +1,6 @@
 //! Truth values (u8, 0 is false): combined, counted over dimensions, and questions about numbers that have them as answers. They carry no gradient.
 
-use crate::{DType, Error, Result, Tensor};
+use crate::{Array, DType, Error, Result, Tensor};
 
 macro_rules! comparisons_with_numbers {
     ($($method:ident $with:ident $formula:literal $torch:literal $x:literal $k:literal $y:literal;)*) => {
@@ -140,7 +140,7 @@ impl Tensor {
     /// bf16 and f16.
     pub fn is_finite(&self) -> Result<Tensor> {
         if !self.dtype().is_float() {
-            return Tensor::ones(self.dims(), DType::U8);
+            return Ok(Array::full_on(self.dims(), 1.0, DType::U8, &self.device())?.into());
         }
         self.less_scalar(f64::INFINITY)?.logical_and(&self.greater_scalar(f64::NEG_INFINITY)?)
     }

@@ -1,6 +1,6 @@
 //! Rims around a tensor.
 
-use crate::{Array, Error, Keep, Result, Tensor};
+use crate::{Error, Keep, Result, Tensor};
 use chainrule_core::ops::join;
 
 impl Tensor {
@@ -36,7 +36,7 @@ impl Tensor {
         if dims == x.dims() {
             return Ok(x);
         }
-        let y = join::place(Array::full(&dims, value, self.dtype())?, &x.array, &starts)?;
+        let y = join::place(self.array.new_full(&dims, value)?, &x.array, &starts)?;
         Tensor::record("pad", [&x], Keep::NONE, y, move |pass| {
             let mut grad = pass.grad().clone();
             for (axis, (&start, &extent)) in starts.iter().zip(pass.input_dims(0)).enumerate() {
@@ -122,7 +122,7 @@ impl Tensor {
                         ),
                     )
                 })?;
-                x = x.index_select(axis as isize, &Tensor::from_slice(&sources, &[sources.len()])?)?;
+                x = x.index_select(axis as isize, &Tensor::from_slice(&sources, &[sources.len()])?.to(&self.device())?)?;
             }
         }
         Ok(x)

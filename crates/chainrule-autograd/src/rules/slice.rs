@@ -47,7 +47,7 @@ impl Tensor {
             let mut spread = x.unsqueeze(axis as isize + 1)?;
             let mut wide = spread.dims().to_vec();
             wide[axis + 1] = step;
-            spread = join::place(Array::zeros(&wide, x.dtype())?, &spread, &vec![0; wide.len()])?;
+            spread = join::place(x.new_full(&wide, 0.0)?, &spread, &vec![0; wide.len()])?;
             let mut flat = x.dims().to_vec();
             flat[axis] *= step;
             let fits = flat[axis].min(dims[axis] - start);
@@ -55,7 +55,7 @@ impl Tensor {
         }
         let mut starts = vec![0; dims.len()];
         starts[axis] = start;
-        let y = join::place(Array::zeros(dims, self.dtype())?, &x, &starts)?;
+        let y = join::place(self.array.new_full(dims, 0.0)?, &x, &starts)?;
         Tensor::record("in_zeros", [self], Keep::NONE, y, move |pass| {
             let end = start + ((pass.input_dims(0)[axis] * step).saturating_sub(step - 1)).min(pass.grad().dims()[axis] - start);
             Ok([Some(pass.grad().slice(axis as isize, start, end, step)?)])
@@ -146,6 +146,6 @@ impl Tensor {
             return Err(Error::shape(name, format!("shape {:?} has fewer than 2 dimensions", self.shape())));
         };
         let mask = Array::from_index(&[rows, columns], crate::DType::U8, |i| outside((i / columns) as isize, (i % columns) as isize) as u8 as f64)?;
-        self.masked_fill(&mask.into(), 0.0)
+        self.masked_fill(&mask.to(&self.device())?.into(), 0.0)
     }
 }

@@ -39,7 +39,7 @@ impl Tensor {
                 dims[at] = size;
                 full.push(match gradient {
                     Some(gradient) => gradient.clone(),
-                    None => pass.constant(Array::zeros(&dims, pass.input_dtype(0))?),
+                    None => pass.constant(Array::full_on(&dims, 0.0, pass.input_dtype(0), &pass.grad().device())?),
                 });
             }
             out[0] = Some(if pass.recorded() {

@@ -51,6 +51,14 @@ impl Array {
         }
     }
 
+    /// An array of one value, of this array's element type and on its device (PyTorch's `new_full`).
+    ///
+    /// # Errors
+    /// More than 8 dimensions; no memory.
+    pub fn new_full(&self, dims: &[usize], value: f64) -> Result<Array> {
+        Array::full_on(dims, value, self.dtype(), &self.device())
+    }
+
     /// An array of zeros.
     pub fn zeros(dims: &[usize], dtype: DType) -> Result<Array> {
         Array::full(dims, 0.0, dtype)

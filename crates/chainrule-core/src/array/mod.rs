@@ -191,8 +191,11 @@ impl Array {
         self.is_contiguous() && self.block.is_unique()
     }
 
-    /// Makes the array dense and the only owner of its numbers.
-    pub(crate) fn own(&mut self) -> Result<()> {
+    /// Makes the array dense and the only owner of its numbers, by a copy where it is not.
+    ///
+    /// # Errors
+    /// No memory for the copy.
+    pub fn own(&mut self) -> Result<()> {
         if !self.is_unique() {
             *self = self.dense()?;
         }

@@ -54,7 +54,7 @@ impl State<'_> {
         let scaled = |array: &Array, scale: f64| unary(Unary::Affine { scale, shift: 0.0 }, array);
         running_mean.update(x, 1.0 - momentum, scaled(mean, momentum)?)?;
         running_var.update(x, 1.0 - momentum, scaled(variance, momentum * size / (size - 1.0))?)?;
-        batches.update(x, 1.0, Array::ones(&[], DType::I64)?)
+        batches.update(x, 1.0, batches.value.new_full(&[], 1.0)?)
     }
 }
 

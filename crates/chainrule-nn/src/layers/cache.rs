@@ -69,7 +69,7 @@ impl KeyValueCache {
         if end > room {
             let room = end.max(2 * room).max(LEAST);
             let grown = |new: &Tensor, old: Option<&Array>| -> Result<Array> {
-                let all = Array::zeros(&new.shape().with(at, room), new.dtype())?;
+                let all = new.array().new_full(&new.shape().with(at, room), 0.0)?;
                 match old {
                     Some(old) => Ok(join::place(all, &old.narrow(at as isize, 0, length)?, &vec![0; at + 2])?),
                     None => Ok(all),

@@ -46,7 +46,7 @@ impl Embedding {
         if index >= rows {
             return Err(Error::value("embedding", format!("the padding index {index} is not below {rows}")));
         }
-        let keep = Array::from_index(&[rows, 1], self.weight.value.dtype(), |row| (row != index) as u8 as f64)?;
+        let keep = Array::from_index(&[rows, 1], self.weight.value.dtype(), |row| (row != index) as u8 as f64)?.to(&self.weight.value.device())?;
         self.weight.value = binary(Binary::Mul, &self.weight.value, &keep)?;
         self.padding = Some(index);
         Ok(self)

@@ -3,6 +3,7 @@
 mod containers;
 
 use crate::{AnyAdapter, AnyPrompt, BoxedPrompt, Buffer, Param, PromptSite, Site, SiteMut};
+use chainrule_autograd::Device;
 use std::fmt::{Display, Write};
 
 /// A part of a model. `#[derive(Module)]` writes both walks.
@@ -38,6 +39,17 @@ pub trait Module {
     fn visit(&self, path: &mut Path, visitor: &mut dyn Visitor);
     /// The same for writing.
     fn visit_mut(&mut self, path: &mut Path, visitor: &mut dyn VisitorMut);
+
+    /// Moves all parameters and buffers to a device: [`to_device`](crate::to_device).
+    ///
+    /// # Errors
+    /// As [`to_device`](crate::to_device); then nothing was moved.
+    fn to(&mut self, device: &Device) -> crate::Result<()>
+    where
+        Self: Sized,
+    {
+        crate::to_device(self, device)
+    }
 }
 
 /// What a walk calls. Each method does nothing unless overridden.

@@ -4,7 +4,7 @@ use super::report::{LoadReport, Mismatch, Unmatched};
 use super::safetensors::{self, Safetensors};
 use super::source::{Arrays, Source};
 use crate::{Error, Module, Path, Pattern, Result, VisitorMut, buffers, nearest, params};
-use chainrule_autograd::{Array, DType};
+use chainrule_autograd::{Array, DType, Device};
 use std::collections::BTreeMap;
 
 /// Arrays by path.
@@ -117,6 +117,31 @@ pub fn to_dtype(model: &mut dyn Module, dtype: DType) -> Result<()> {
     Ok(())
 }
 
+/// Moves all parameters and buffers to a device (PyTorch's `Module.to`). All or nothing. What the model computes with must stand there too.
+/// ```
+/// # use chainrule_autograd::{Device, DType, Rng, Tensor};
+/// # use chainrule_nn::{Layer, Linear, to_device};
+/// let device = Device::best();
+/// let mut linear = Linear::new(3, 2, &mut Rng::seeded(0))?;
+/// to_device(&mut linear, &device)?;
+/// let y = linear.forward(&Tensor::ones(&[4, 3], DType::F32)?.to(&device)?)?;
+/// assert_eq!(y.device(), device);
+/// # Ok::<(), chainrule_nn::Error>(())
+/// ```
+///
+/// # Errors
+/// A device that is missing or failed; no memory there; two parameters at one path.
+pub fn to_device(model: &mut dyn Module, device: &Device) -> Result<()> {
+    let mut moved = StateDict::new();
+    for (path, value) in state_dict(model)? {
+        if value.device() != *device {
+            moved.insert(path, value.to(device)?);
+        }
+    }
+    assign(model, moved, false);
+    Ok(())
+}
+
 /// How exactly a source and a model must fit. The default: every path of the model is loaded, and nothing else is there.
 #[derive(Clone, Debug, Default)]
 pub struct Loading {
@@ -163,7 +188,7 @@ pub fn load_from(model: &mut dyn Module, source: &mut dyn Source, loading: &Load
     }
     let mut arrays = StateDict::new();
     for path in &report.loaded {
-        arrays.insert(path.clone(), source.read(path, own[path].dtype())?);
+        arrays.insert(path.clone(), source.read(path, own[path].dtype())?.to(&own[path].device())?);
     }
     assign(model, arrays, true);
     Ok(report)

@@ -8,7 +8,7 @@ use super::source::{Entry, Source, Stored, read_numbers};
 use super::{StateDict, write_file};
 use crate::{Error, Result};
 use ::safetensors::tensor::{Dtype, Metadata, TensorInfo};
-use chainrule_autograd::{Array, DType, Element};
+use chainrule_autograd::{Array, DType, Device, Element};
 use chainrule_core::{bf16, f16};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use std::collections::BTreeMap;
@@ -228,7 +228,7 @@ fn header(order: &[(&String, &Array)], metadata: &BTreeMap<String, String>) -> S
 
 fn encode(array: &Array, out: &mut dyn Write) -> io::Result<()> {
     fn all<T: Element, const N: usize>(array: &Array, out: &mut dyn Write, bytes: impl Fn(T) -> [u8; N]) -> io::Result<()> {
-        let dense = array.contiguous().map_err(io::Error::other)?;
+        let dense = array.contiguous().and_then(|a| a.to(&Device::Cpu)).map_err(io::Error::other)?;
         let mut buffer = Vec::with_capacity(N << 12);
         for part in dense.as_slice::<T>().map_err(io::Error::other)?.chunks(1 << 12) {
             buffer.clear();

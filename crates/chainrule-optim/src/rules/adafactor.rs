@@ -62,7 +62,7 @@ impl Rule for AdafactorRule {
             ("col_var", [.., m, _]) => *m = 1,
             _ => {}
         }
-        Array::zeros(&dims, value.dtype())
+        value.new_full(&dims, 0.0)
     }
 
     fn check(&self) -> Result<(), String> {

@@ -49,7 +49,7 @@ impl Rule for AdagradRule {
     }
 
     fn init(&self, _: &'static str, value: &Array) -> Result<Array> {
-        Array::full(value.dims(), self.initial_accumulator, value.dtype())
+        value.new_full(value.dims(), self.initial_accumulator)
     }
 
     fn check(&self) -> Result<(), String> {

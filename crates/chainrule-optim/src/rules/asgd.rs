@@ -51,7 +51,7 @@ impl Rule for AsgdRule {
     }
 
     fn init(&self, slot: &'static str, value: &Array) -> Result<Array> {
-        if slot == "eta" { Array::zeros(&[], DType::F64) } else { Array::zeros(value.dims(), value.dtype()) }
+        if slot == "eta" { Array::zeros(&[], DType::F64) } else { value.new_full(value.dims(), 0.0) }
     }
 
     fn check(&self) -> Result<(), String> {

@@ -67,7 +67,7 @@ impl Rule for NAdamRule {
     }
 
     fn init(&self, slot: &'static str, value: &Array) -> Result<Array> {
-        if slot == "mu_product" { Array::ones(&[], DType::F64) } else { Array::zeros(value.dims(), value.dtype()) }
+        if slot == "mu_product" { Array::ones(&[], DType::F64) } else { value.new_full(value.dims(), 0.0) }
     }
 
     fn check(&self) -> Result<(), String> {
