@@ -1,6 +1,7 @@
 //! Where an array's numbers stand.
 
 use crate::error::{Error, Result};
+use crate::memory::{Pool, Statistics};
 
 /// A place for arrays and the computations on them.
 ///
@@ -42,6 +43,42 @@ impl Device {
     /// Whether this is a GPU.
     pub fn is_cuda(self) -> bool {
         matches!(self, Device::Cuda(_))
+    }
+
+    /// What arrays on this device hold of its memory; captured steps have memory of their own.
+    ///
+    /// # Errors
+    /// A device that is missing or failed.
+    pub fn memory(self) -> Result<Statistics> {
+        Ok(self.pool()?.statistics())
+    }
+
+    /// The most bytes that arrays on this device may ask for; beyond it operations return [`Error::Memory`]. `None`: no limit but the device's own.
+    ///
+    /// # Errors
+    /// A device that is missing or failed.
+    pub fn set_memory_limit(self, bytes: Option<usize>) -> Result<()> {
+        self.pool()?.set_limit(bytes);
+        Ok(())
+    }
+
+    /// Gives memory that is kept for reuse back to the system or the driver.
+    ///
+    /// # Errors
+    /// A device that is missing or failed.
+    pub fn release_cached(self) -> Result<()> {
+        self.pool()?.release_cached();
+        Ok(())
+    }
+
+    fn pool(self) -> Result<&'static Pool> {
+        match self {
+            Device::Cpu => Ok(crate::memory::cpu()),
+            #[cfg(feature = "cuda")]
+            Device::Cuda(ordinal) => Ok(crate::cuda::Gpu::get(ordinal)?.shared_pool()),
+            #[cfg(not(feature = "cuda"))]
+            Device::Cuda(_) => Device::cuda(0).map(|_| crate::memory::cpu()),
+        }
     }
 
     /// Waits until all that was asked of the device is done. Nothing on the CPU.

@@ -35,6 +35,8 @@ impl Array {
             #[cfg(feature = "cuda")]
             (Device::Cpu, Device::Cuda(ordinal)) => {
                 let (gpu, dense) = (Gpu::get(ordinal)?, self.contiguous()?);
+                // A replay would find whatever stands there by then.
+                gpu.expect_not_capturing("to", "numbers from the CPU would be those of this step forever; pass them as inputs of the step")?;
                 let out = Array::stale_on(gpu, *self.shape(), self.dtype())?;
                 gpu.upload(dense.bytes(), out.address())?;
                 Ok(out)
@@ -99,9 +101,30 @@ impl Array {
         Ok(Array::in_block(gpu.pool().allocate(shape.count() * dtype.size())?, shape, dtype))
     }
 
+    /// The same outside the memory of a step that is being captured, all of whose memory is written anew at each replay.
+    pub(crate) fn lasting_on(gpu: &'static Gpu, shape: Shape, dtype: DType) -> Result<Array> {
+        Ok(Array::in_block(gpu.shared_pool().allocate(shape.count() * dtype.size())?, shape, dtype))
+    }
+
     /// Where index 0 stands in the GPU's memory.
     pub(crate) fn address(&self) -> u64 {
         self.block.start().addr() as u64 + (self.offset * self.dtype().size()) as u64
+    }
+
+    /// Copies the numbers of `from`, of the same shape and element type, over this dense array, whoever holds it.
+    ///
+    /// # Errors
+    /// Another shape or element type; a GPU that failed.
+    pub fn overwrite(&self, from: &Array) -> Result<()> {
+        const OP: &str = "overwrite";
+        if (self.dims(), self.dtype()) != (from.dims(), from.dtype()) || !self.is_contiguous() {
+            return Err(Error::shape(OP, format!("got {} {:?}, expected {} {:?}", from.dtype(), from.shape(), self.dtype(), self.shape())));
+        }
+        match (self.device(), from.device()) {
+            (Device::Cuda(ordinal), Device::Cpu) => Gpu::get(ordinal)?.upload(from.contiguous()?.bytes(), self.address()),
+            (Device::Cuda(ordinal), Device::Cuda(other)) if ordinal == other => write_into(Gpu::get(ordinal)?, from, self),
+            (to, from) => Err(Error::device(OP, format!("from {from} to {to}, expected a GPU as the target"))),
+        }
     }
 
     /// Whether it begins on a multiple of 16 bytes, so that kernels may read four numbers at once.

@@ -26,6 +26,8 @@ pub struct Gpu {
     stream: sys::CUstream,
     pool: Pool,
     staging: Mutex<Staging>,
+    /// Pools of captured steps that are over, for the next ones.
+    spare_pools: Mutex<Vec<&'static Pool>>,
     counts: Counts,
     /// The kernel that was launched last, for messages.
     latest: AtomicUsize,
@@ -116,6 +118,7 @@ impl Gpu {
             stream,
             pool: Pool::new(Source::Cuda(ordinal), usize::MAX),
             staging: Mutex::default(),
+            spare_pools: Mutex::default(),
             counts: Counts::default(),
             latest: AtomicUsize::new(0),
             patient: flag("CHAINRULE_CUDA_SYNC"),
@@ -159,7 +162,7 @@ impl Gpu {
     }
 
     /// The memory of arrays outside captured steps.
-    pub(crate) fn shared_pool(&self) -> &Pool {
+    pub(crate) fn shared_pool(&'static self) -> &'static Pool {
         &self.pool
     }
 
@@ -193,9 +196,7 @@ impl Gpu {
     /// # Errors
     /// What a kernel did wrong since the last wait; a step is being captured.
     pub fn synchronize(&self) -> Result<()> {
-        if lane::stream(self.ordinal).is_some() {
-            return Err(Error::device("synchronize", "a step is being captured, which cannot wait for its own results; read numbers after the step"));
-        }
+        self.expect_not_capturing("synchronize", "it cannot wait for its own results; read numbers after the step")?;
         self.enter()?;
         self.counts.synchronisations.fetch_add(1, Relaxed);
         // SAFETY: the stream lives as long as the process.
@@ -208,6 +209,14 @@ impl Gpu {
         })
     }
 
+    /// An error while this thread captures a step.
+    pub(crate) fn expect_not_capturing(&self, op: &'static str, reason: &str) -> Result<()> {
+        match lane::stream(self.ordinal) {
+            Some(_) => Err(Error::device(op, format!("a step is being captured: {reason}"))),
+            None => Ok(()),
+        }
+    }
+
     /// After a launch: counted, and waited for where that was asked.
     pub(super) fn launched(&self, op: &'static str, kernel: usize) -> Result<()> {
         self.counts.launches.fetch_add(1, Relaxed);
@@ -218,6 +227,19 @@ impl Gpu {
                 .map_err(|error| Error::device(op, format!("kernel {}: {}", super::kernel::name(kernel), driver::text(error))));
         }
         Ok(())
+    }
+
+    /// A pool for a captured step.
+    pub(super) fn own_pool(&self) -> &'static Pool {
+        let spare = self.spare_pools.lock().unwrap_or_else(|p| p.into_inner()).pop();
+        // Never freed, because blocks name their pool; there are as many as captured steps at one time.
+        spare.unwrap_or_else(|| Box::leak(Box::new(Pool::new(Source::Cuda(self.ordinal), usize::MAX))))
+    }
+
+    /// Takes back the pool of a captured step, whose arrays may live on.
+    pub(super) fn return_pool(&self, pool: &'static Pool) {
+        pool.release_cached();
+        self.spare_pools.lock().unwrap_or_else(|p| p.into_inner()).push(pool);
     }
 
     pub(super) fn count_graph_launch(&self) {

@@ -12,6 +12,8 @@ pub(crate) struct Lane {
     pub(crate) pool: &'static Pool,
     /// The stream that records, while a step is captured.
     pub(crate) recording: Option<sys::CUstream>,
+    /// Where the key of the step's random streams will stand in the GPU's memory at every replay.
+    pub(crate) key: Option<u64>,
 }
 
 thread_local! {
@@ -46,6 +48,11 @@ pub(super) fn pool(ordinal: usize) -> Option<&'static Pool> {
 
 pub(super) fn stream(ordinal: usize) -> Option<sys::CUstream> {
     here(ordinal).and_then(|lane| lane.recording)
+}
+
+/// Where a captured step's random key stands, while one is captured: kernels read it there, and the number of the stream alone from their arguments.
+pub(crate) fn key(ordinal: usize) -> Option<u64> {
+    here(ordinal).and_then(|lane| lane.key)
 }
 
 pub(super) fn allocations(ordinal: usize) -> u64 {

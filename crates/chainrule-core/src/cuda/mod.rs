@@ -3,8 +3,9 @@
 //! Nothing of CUDA is needed to build. The driver's library is looked for when the first [`Device::cuda`](crate::Device::cuda) is asked for, cuBLASLt's when the first matrix product is; what is missing is named in the error.
 //! Kernels stand as `.cu` files beside the operations that launch them, compiled ahead to PTX, which the driver compiles for the GPU at hand when a kernel is first used.
 //!
-//! All work of a GPU goes to one stream, in order; so memory is used again as soon as its array is gone, and a result that is asked for waits for what comes before. A step that is being captured has a stream and memory of its own, and other threads do not notice.
+//! All work of a GPU goes to one stream, in order; so memory is used again as soon as its array is gone, and a result that is asked for waits for what comes before. A step that is being captured ([`capture`]) has a stream and memory of its own, and other threads do not notice.
 
+mod capture;
 mod driver;
 mod gpu;
 mod kernel;
@@ -12,6 +13,7 @@ pub(crate) mod lane;
 mod staging;
 mod transfer;
 
+pub use capture::{Graph, capture};
 pub use gpu::{Counters, Gpu};
 pub(crate) use kernel::{Argument, Grid, Source};
 

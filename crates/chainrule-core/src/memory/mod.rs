@@ -44,7 +44,6 @@ pub(crate) struct Pool {
     exact: AtomicBool,
 }
 
-/// The pool of the processor's memory.
 static CPU: Pool = Pool::new(Source::System, 1 << 30);
 
 /// What arrays asked for, in bytes of whole size classes. A block that is used again may be up to twice as large as what it is used for; the rest of it is in no figure.
@@ -101,6 +100,11 @@ fn class_of(bytes: usize) -> (usize, usize) {
     let quarter = 1usize << (power - 2);
     let steps = (bytes - (1 << power)).div_ceil(quarter);
     ((power as usize - 6) * 4 + steps, (1 << power) + steps * quarter)
+}
+
+/// The pool of the processor's memory.
+pub(crate) fn cpu() -> &'static Pool {
+    &CPU
 }
 
 /// A block of the CPU of at least `bytes`, 64-byte aligned, holding anything.

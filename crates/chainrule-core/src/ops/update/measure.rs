@@ -5,6 +5,7 @@ use crate::array::Array;
 use crate::error::Result;
 use crate::float::Float;
 use crate::float::with_float;
+use crate::ops::{on_cpu, on_device};
 use crate::parallel::{self, Target};
 use crate::simd::{Kernel, Real, Simd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +21,7 @@ pub trait Term<const N: usize>: Copy + Send + Sync {
 /// # Errors
 /// An element type other than f32 and f64.
 pub fn sum_of_squares(x: &Array) -> Result<f64> {
+    on_device!("sum_of_squares", [x], |gpu| super::fused::sum_of_squares(gpu, x));
     #[derive(Clone, Copy)]
     struct Itself;
     impl Term<1> for Itself {
@@ -53,6 +55,7 @@ pub fn sum_of_squares(x: &Array) -> Result<f64> {
 /// Arrays of different shapes or element types, or of one other than f32 and f64.
 pub fn sum_of_squares_of<const N: usize, F: Term<N>>(op: &'static str, arrays: [&Array; N], term: F) -> Result<f64> {
     let Some(first) = arrays.first() else { return Ok(0.0) };
+    on_cpu!(op, [first; arrays.get(1).copied()]);
     let mut dense = Vec::with_capacity(N);
     for array in arrays {
         dense.push(matching(op, "an array", first, array)?);
@@ -80,6 +83,8 @@ pub fn sum_of_squares_of<const N: usize, F: Term<N>>(op: &'static str, arrays: [
 /// An element type other than f32 and f64.
 pub fn all_finite(x: &Array) -> Result<bool> {
     const OP: &str = "all_finite";
+    // Squares of f32 cannot overflow in double.
+    on_device!(OP, [x], |gpu| super::fused::sum_of_squares(gpu, x).map(f64::is_finite));
     let x = x.contiguous()?;
     with_float!(OP, x.dtype(), T => {
         let (x, finite) = (x.slice::<T>(), AtomicBool::new(true));

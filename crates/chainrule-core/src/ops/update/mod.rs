@@ -3,17 +3,24 @@
 //! A rule writes its formula once, for one number, as a [`Formula`]; [`update`] runs it over the parameter, its gradient and what the rule keeps beside it, vectorised for every CPU level and split over threads by size.
 
 mod factored;
+#[cfg(feature = "cuda")]
+mod fused;
 mod measure;
+mod rules;
 
 pub use crate::simd::Real;
 pub use factored::{Factored, factored_update};
+#[cfg(feature = "cuda")]
+pub use fused::{Part, Status, Stepper};
 pub use measure::{Term, all_finite, sum_of_squares, sum_of_squares_of};
+
+pub use rules::{Fused, Limits, Setting};
 
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::float::with_float;
-use crate::ops::{expect_shape, same_dtype};
+use crate::ops::{expect_shape, on_cpu, same_dtype};
 use crate::parallel::{self, Target};
 use crate::simd::{Kernel, Simd};
 
@@ -63,6 +70,7 @@ pub struct Gradient<'a> {
 /// A gradient or a state of another shape or element type than the value, or one other than f32 and f64; other than `N` states; no memory, where something else holds the value or a state.
 pub fn update<const N: usize, F: Formula<N>>(op: &'static str, value: &mut Array, gradient: Gradient, states: &mut [Array], formula: F) -> Result<()> {
     let Gradient { numbers, scale, decay } = gradient;
+    on_cpu!(op, [value, numbers; states.first()]);
     let numbers = matching(op, "the gradient", value, numbers)?;
     let got = states.len();
     let states: &mut [Array; N] = states.try_into().map_err(|_| Error::value(op, format!("got {got} state arrays, expected {N}")))?;

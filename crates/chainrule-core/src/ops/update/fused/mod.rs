@@ -1,0 +1,272 @@
+//! [`Stepper`]: one optimizer step over all parameters of a model in three launches, with the gradients' norm, clipping and the question whether they are finite. Nothing of it waits for the GPU.
+
+use super::rules::{Fused, Limits, Setting};
+use crate::array::Array;
+use crate::cuda::{self, Gpu, Grid};
+use crate::device::Device;
+use crate::dtype::DType;
+use crate::error::{Error, Result};
+use crate::ops::expect_shape;
+use crate::shape::Shape;
+
+static KERNELS: cuda::Source = cuda::Source::new("fused", include_str!("fused.ptx"));
+
+const OP: &str = "step";
+/// As in fused.cu.
+const CHUNK: usize = 4096;
+const THREADS: u32 = 256;
+const SETTINGS: usize = 8;
+const CONSTANTS: usize = 10;
+const LIMITS: usize = 5;
+/// Losses that are kept until they are read.
+const LOSSES: usize = 4096;
+
+/// A parameter, its gradient and its states, on one GPU. The step writes value and states in place, whoever else holds them: see [`Array::own`].
+#[derive(Clone, Debug)]
+pub struct Part {
+    /// The parameter.
+    pub value: Array,
+    /// Its gradient.
+    pub gradient: Array,
+    /// What the rule keeps beside it.
+    pub states: Vec<Array>,
+    /// Which of the settings holds for it.
+    pub setting: usize,
+}
+
+/// The tables of a step on the GPU.
+pub struct Stepper {
+    gpu: &'static Gpu,
+    rows: usize,
+    chunks: usize,
+    parts: usize,
+    table: Array,
+    order: Array,
+    sums: Array,
+    limits: Array,
+    settings: Array,
+    constants: Array,
+    state: Array,
+    losses: Array,
+    turn: Array,
+    /// What the tables name; alive as long as they.
+    _held: Vec<Array>,
+}
+
+/// What became of the steps so far.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Status {
+    /// The norm of all gradients together, before any clipping.
+    pub norm: f64,
+    /// What the gradients were multiplied by to clip their norm.
+    pub clipped: f64,
+    /// Steps that were written.
+    pub steps: u64,
+    /// Steps that were passed over.
+    pub passed: u64,
+    /// The first part whose gradient was not finite in the last step that was looked at; buffers count behind the parameters.
+    pub bad: Option<usize>,
+}
+
+impl Stepper {
+    /// Lays the tables of these parameters, and of buffers `(buffer, its new numbers)` that follow, for `rows` settings.
+    ///
+    /// # Errors
+    /// Arrays that are not dense, not on one GPU, of other shapes or element types; states that no rule keeps.
+    pub fn new(parts: &[Part], buffers: &[(Array, Array)], rows: usize) -> Result<Stepper> {
+        let Some(first) = parts.iter().map(|part| &part.value).chain(buffers.iter().map(|(to, _)| to)).next() else {
+            return Err(Error::value(OP, "there is no parameter to step"));
+        };
+        let Device::Cuda(ordinal) = first.device() else { return Err(Error::device(OP, "the parameters stand on the CPU, expected a GPU")) };
+        let gpu = Gpu::get(ordinal)?;
+        let (mut table, mut order, mut held) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, part) in parts.iter().enumerate() {
+            let kind = match part.states.len() {
+                0 => 0,
+                1 => 1,
+                2 => 2,
+                3 => 3,
+                more => return Err(Error::value(OP, format!("a parameter has {more} states, expected at most 3"))),
+            };
+            for array in [&part.gradient].into_iter().chain(&part.states) {
+                matching(&part.value, array)?;
+            }
+            if part.value.dtype() != DType::F32 || part.setting >= rows {
+                return Err(Error::DType { op: OP, got: part.value.dtype(), expected: "f32 on a GPU" });
+            }
+            let state = |i: usize| part.states.get(i).map_or(0, Array::address);
+            let count = part.value.count();
+            table.extend([part.value.address(), part.gradient.address(), state(0), state(1), state(2), count as u64, kind | (part.setting as u64) << 32]);
+            order.extend((0..count.div_ceil(CHUNK) as u64).map(|chunk| place as u64 | chunk << 32));
+            held.extend([part.value.clone(), part.gradient.clone()].into_iter().chain(part.states.iter().cloned()));
+        }
+        for (place, (to, from)) in buffers.iter().enumerate() {
+            matching(to, from)?;
+            let words = to.count() * to.dtype().size() / 4;
+            let kind = if to.dtype() == DType::F32 { 4 } else { 5 };
+            if to.dtype().size() < 4 {
+                return Err(Error::DType { op: OP, got: to.dtype(), expected: "f32, f64 or i64 for a buffer on a GPU" });
+            }
+            table.extend([to.address(), from.address(), 0, 0, 0, words as u64, kind]);
+            order.extend((0..words.div_ceil(CHUNK) as u64).map(|chunk| (parts.len() + place) as u64 | chunk << 32));
+            held.extend([to.clone(), from.clone()]);
+        }
+        let chunks = order.len();
+        let stale = |count: usize, dtype| Array::lasting_on(gpu, Shape::new(&[count.max(1)])?, dtype);
+        let stepper = Stepper {
+            gpu,
+            rows,
+            chunks,
+            parts: parts.len() + buffers.len(),
+            table: uploaded(gpu, &table)?,
+            order: uploaded(gpu, &order)?,
+            sums: stale(2 * chunks, DType::F64)?,
+            limits: stale(LIMITS, DType::F64)?,
+            settings: stale(SETTINGS * rows, DType::F64)?,
+            constants: stale(CONSTANTS * rows, DType::F32)?,
+            state: uploaded(gpu, &[0; 6])?,
+            losses: stale(LOSSES, DType::F32)?,
+            turn: uploaded(gpu, &[0])?,
+            _held: held,
+        };
+        Ok(stepper)
+    }
+
+    /// Sets what holds for the next step; does not wait.
+    ///
+    /// # Errors
+    /// Other than the settings that the tables were laid for.
+    pub fn set(&self, settings: &[Setting], limits: &Limits) -> Result<()> {
+        if settings.len() != self.rows {
+            return Err(Error::value(OP, format!("got {} settings, expected {}", settings.len(), self.rows)));
+        }
+        let most = |limit: Option<f64>| limit.unwrap_or(f64::INFINITY).to_bits();
+        let sign = if limits.maximize { -1f64 } else { 1.0 };
+        let head = [limits.key, most(limits.clip_norm), most(limits.clip_value), sign.to_bits(), limits.skip_non_finite as u64];
+        self.gpu.upload(&bytes(&head), self.limits.address())?;
+        let rows = settings.iter().flat_map(|Setting { rule, learning_rate, weight_decay, number }| {
+            let (name, own) = match *rule {
+                Fused::Sgd { momentum, dampening, nesterov } => (0.0, [momentum, dampening, nesterov as u8 as f64, 0.0]),
+                Fused::Adam { beta1, beta2, eps, decoupled } => (1.0, [beta1, beta2, eps, decoupled as u8 as f64]),
+            };
+            [name, *learning_rate, *weight_decay, *number as f64, own[0], own[1], own[2], own[3]].map(f64::to_bits)
+        });
+        self.gpu.upload(&bytes(&rows.collect::<Vec<_>>()), self.settings.address())
+    }
+
+    /// Where [`Limits::key`] stands on the GPU.
+    pub fn key(&self) -> u64 {
+        self.limits.address()
+    }
+
+    /// Launches the questions: norm, clipping, finiteness; and the constants of the settings.
+    ///
+    /// # Errors
+    /// A GPU that failed.
+    pub fn measure(&self) -> Result<()> {
+        let (table, order, limits, sums) = (self.table.address(), self.order.address(), self.limits.address(), self.sums.address());
+        if self.chunks > 0 {
+            KERNELS.launch(self.gpu, "measure", Grid::blocks(self.chunks as u32, THREADS), &[&table, &order, &limits, &sums])?;
+        }
+        let (settings, state, constants) = (self.settings.address(), self.state.address(), self.constants.address());
+        let arguments: [&dyn cuda::Argument; 8] = [&order, &(self.chunks as u32), &sums, &limits, &settings, &(self.rows as u32), &state, &constants];
+        KERNELS.launch(self.gpu, "conclude", Grid::blocks(1, THREADS), &arguments)
+    }
+
+    /// Launches the step itself, which writes nothing where a gradient was not finite.
+    ///
+    /// # Errors
+    /// A GPU that failed.
+    pub fn write(&self) -> Result<()> {
+        if self.chunks == 0 {
+            return Ok(());
+        }
+        let (table, order, limits) = (self.table.address(), self.order.address(), self.limits.address());
+        let (state, constants) = (self.state.address(), self.constants.address());
+        KERNELS.launch(self.gpu, "write", Grid::blocks(self.chunks as u32, THREADS), &[&table, &order, &limits, &state, &constants])
+    }
+
+    /// Launches the keeping of a loss, to be read by [`loss`](Stepper::loss).
+    ///
+    /// # Errors
+    /// A loss of more or fewer numbers than one, or of another type than f32, or elsewhere.
+    pub fn keep_loss(&self, loss: &Array) -> Result<()> {
+        expect_shape(OP, "the loss", loss, &[])?;
+        if loss.dtype() != DType::F32 || loss.device() != self.losses.device() {
+            return Err(Error::device(OP, format!("the loss is {} on {}, expected f32 on {}", loss.dtype(), loss.device(), self.losses.device())));
+        }
+        KERNELS.launch(self.gpu, "keep_loss", Grid::blocks(1, 1), &[&loss.address(), &self.losses.address(), &(LOSSES as u32), &self.turn.address()])
+    }
+
+    /// The loss of the `turn`-th step that was kept, counted from 0; waits.
+    ///
+    /// # Errors
+    /// One that was overwritten; a GPU that failed.
+    pub fn loss(&self, turn: u64, turns: u64) -> Result<f64> {
+        if turn >= turns || turns - turn > LOSSES as u64 {
+            return Err(Error::value("item", format!("the loss of step {turn} of {turns} is kept no more, only those of the last {LOSSES} are")));
+        }
+        self.losses.narrow(0, (turn % LOSSES as u64) as usize, 1)?.item()
+    }
+
+    /// What became of the steps so far; waits.
+    ///
+    /// # Errors
+    /// A GPU that failed.
+    pub fn status(&self) -> Result<Status> {
+        let words = self.state.to_vec::<i64>()?;
+        let at = |i: usize| words.get(i).copied().unwrap_or_default() as u64;
+        Ok(Status { norm: f64::from_bits(at(0)), clipped: f64::from_bits(at(1)), steps: at(2), passed: at(3), bad: (at(4) as usize).checked_sub(1) })
+    }
+
+    /// Forgets what was passed over, so that steps are written again.
+    ///
+    /// # Errors
+    /// A GPU that failed.
+    pub fn clear_status(&self) -> Result<()> {
+        self.gpu.upload(&bytes(&[0; 6]), self.state.address())
+    }
+
+    /// Parameters and buffers together.
+    pub fn parts(&self) -> usize {
+        self.parts
+    }
+}
+
+/// sum x², in double; waits.
+pub(super) fn sum_of_squares(gpu: &'static Gpu, x: &Array) -> Result<f64> {
+    if x.dtype() != DType::F32 {
+        return Err(Error::DType { op: "sum_of_squares", got: x.dtype(), expected: "f32 on a GPU" });
+    }
+    let (x, chunks) = (x.contiguous()?, x.count().div_ceil(CHUNK));
+    if chunks == 0 {
+        return Ok(0.0);
+    }
+    let sums = Array::stale_on(gpu, Shape::new(&[chunks])?, DType::F64)?;
+    KERNELS.launch(gpu, "squares", Grid::blocks(chunks as u32, THREADS), &[&x.address(), &(x.count() as u64), &sums.address()])?;
+    Ok(sums.to_vec::<f64>()?.iter().sum())
+}
+
+fn matching(value: &Array, other: &Array) -> Result<()> {
+    expect_shape(OP, "an array", other, value.dims())?;
+    if (value.dtype(), value.device()) != (other.dtype(), other.device()) {
+        let (got, expected) = ((other.dtype(), other.device()), (value.dtype(), value.device()));
+        return Err(Error::device(OP, format!("an array is {} on {}, expected {} on {} as its parameter", got.0, got.1, expected.0, expected.1)));
+    }
+    if !(value.is_contiguous() && other.is_contiguous()) {
+        return Err(Error::shape(OP, "an array is a strided view, expected a dense one; call contiguous first"));
+    }
+    Ok(())
+}
+
+fn bytes(words: &[u64]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+/// Words on the GPU, put there at once even while a step is captured.
+fn uploaded(gpu: &'static Gpu, words: &[u64]) -> Result<Array> {
+    let out = Array::lasting_on(gpu, Shape::new(&[words.len().max(1)])?, DType::I64)?;
+    gpu.upload(&bytes(words), out.address())?;
+    Ok(out)
+}
