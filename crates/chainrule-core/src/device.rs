@@ -40,6 +40,14 @@ impl Device {
         Device::cuda(0).unwrap_or_default()
     }
 
+    /// The number of the GPU; 0 for the CPU.
+    pub fn ordinal(self) -> usize {
+        match self {
+            Device::Cpu => 0,
+            Device::Cuda(ordinal) => ordinal,
+        }
+    }
+
     /// Whether this is a GPU.
     pub fn is_cuda(self) -> bool {
         matches!(self, Device::Cuda(_))

@@ -103,6 +103,12 @@ pub enum Error {
         /// What went wrong.
         source: chainrule_autograd::Error,
     },
+    /// A device that fails, or has not what a step needs.
+    #[error(transparent)]
+    Device(#[from] chainrule_core::Error),
+    /// An error of the function that computes a captured step's loss.
+    #[error(transparent)]
+    Function(chainrule_autograd::Error),
     /// A model that shows other parameters for writing than for reading.
     #[error("step: visit shows \"{path}\", visit_mut does not; both must walk the same parameters in the same way")]
     Hidden {

@@ -39,7 +39,10 @@
 #![forbid(unsafe_code)]
 
 mod average;
+mod captured;
 mod error;
+#[cfg(feature = "cuda")]
+mod gpu;
 mod group;
 mod lbfgs;
 mod loss_scale;
@@ -53,6 +56,7 @@ mod state;
 mod step;
 
 pub use average::{AveragedModel, update_batch_norm};
+pub use captured::{CapturedStep, Loss};
 pub use error::{Error, Result};
 pub use group::Group;
 pub use lbfgs::{Lbfgs, LbfgsReport};

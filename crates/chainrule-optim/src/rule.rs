@@ -1,6 +1,6 @@
 //! [`Rule`]: what distinguishes one optimizer from another.
 
-use chainrule_core::ops::update::Gradient;
+use chainrule_core::ops::update::{Fused, Gradient};
 use chainrule_core::{Array, Result};
 use std::fmt::Debug;
 
@@ -99,6 +99,11 @@ pub trait Rule: Clone + Debug + Send + Sync + 'static {
     /// What it got and what it expected.
     fn check(&self) -> Result<(), String> {
         Ok(())
+    }
+
+    /// The formula as data, for a GPU, which steps all parameters at once; rules that have none train on the CPU alone.
+    fn fused(&self) -> Option<Fused> {
+        None
     }
 
     /// Writes the parameter's new value and state. Value and gradient are both f32 or both f64; what is to be written is dense and held by nobody else, and `gradient` is dense and of the value's shape.

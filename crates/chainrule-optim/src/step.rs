@@ -6,7 +6,7 @@ use crate::{Error, Group, Optimizer, Result, Rule, Step};
 use chainrule_autograd::{Gradients, ParamId};
 use chainrule_core::ops::elementwise::{Unary, unary};
 use chainrule_core::ops::update::{all_finite, sum_of_squares};
-use chainrule_core::{Array, DType};
+use chainrule_core::{Array, DType, Device};
 use chainrule_nn::{Buffer, Module, Param, Path, Visitor, VisitorMut, path_of};
 use std::collections::{BTreeMap, HashMap};
 
@@ -28,19 +28,21 @@ pub struct StepReport {
 
 /// All that a step will write, and with what.
 #[derive(Default)]
-struct Plan {
-    parameters: Vec<Planned>,
+pub(crate) struct Plan {
+    pub(crate) parameters: Vec<Planned>,
     /// Where every parameter of the model stands among the planned ones, if it is trainable.
     places: HashMap<ParamId, Option<usize>>,
-    buffers: BTreeMap<ParamId, Array>,
+    pub(crate) buffers: BTreeMap<ParamId, Array>,
+    /// Where the first of them stands.
+    pub(crate) device: Device,
 }
 
-struct Planned {
-    id: ParamId,
-    class: usize,
-    gradient: Array,
+pub(crate) struct Planned {
+    pub(crate) id: ParamId,
+    pub(crate) class: usize,
+    pub(crate) gradient: Array,
     /// The state of a parameter that has none yet, or whose rule has changed its slots.
-    fresh: Option<Slots>,
+    pub(crate) fresh: Option<Slots>,
     ready: bool,
 }
 
@@ -60,6 +62,10 @@ impl<R: Rule> Optimizer<R> {
         let groups = self.groups.resolve(&self.base_now());
         let rates = self.rates(&groups)?;
         let learning_rate = self.learning_rate();
+        #[cfg(feature = "cuda")]
+        if plan.device.is_cuda() {
+            return self.step_on_gpu(model, plan, gradients, &groups, &rates);
+        }
         let (norm, clipped) = match self.measure(&mut plan, model) {
             Err(Error::NonFinite { path, .. }) if self.skip_non_finite => {
                 return Ok(StepReport { steps: self.steps, learning_rate, norm: f64::NAN, clipped: 1.0, skipped: Some(path) });
@@ -71,7 +77,7 @@ impl<R: Rule> Optimizer<R> {
         Ok(StepReport { steps: self.steps, learning_rate, norm, clipped, skipped: None })
     }
 
-    fn check_patterns(&mut self, model: &dyn Module) -> Result<()> {
+    pub(crate) fn check_patterns(&mut self, model: &dyn Module) -> Result<()> {
         if !self.patterns_checked {
             self.groups.check(model, &self.missing_as_zero)?;
             self.patterns_checked = true;
@@ -80,7 +86,7 @@ impl<R: Rule> Optimizer<R> {
     }
 
     /// The learning rate of every group for this step.
-    fn rates(&self, groups: &[Group<R>]) -> Result<Vec<f64>> {
+    pub(crate) fn rates(&self, groups: &[Group<R>]) -> Result<Vec<f64>> {
         for (name, most) in [("clip_norm", self.clip_norm), ("clip_value", self.clip_value)] {
             check_not_negative(name, most.unwrap_or(0.0)).map_err(|message| Error::Setting { rule: R::NAME, message })?;
         }
@@ -122,7 +128,7 @@ impl<R: Rule> Optimizer<R> {
     }
 
     /// Gets all memory that writing needs: states, and copies of what others hold too.
-    fn prepare(&mut self, model: &mut dyn Module, plan: &mut Plan, groups: &[Group<R>]) -> Result<()> {
+    pub(crate) fn prepare(&mut self, model: &mut dyn Module, plan: &mut Plan, groups: &[Group<R>]) -> Result<()> {
         let mut prepare = Prepare { plan, slots: &mut self.slots, groups, error: None };
         model.visit_mut(&mut Path::default(), &mut prepare);
         if let Some(error) = prepare.error {
@@ -134,7 +140,23 @@ impl<R: Rule> Optimizer<R> {
         }
     }
 
-    fn write(&mut self, model: &mut dyn Module, mut plan: Plan, gradients: &Gradients, groups: &[Group<R>], rates: &[f64], gradient_scale: f64) -> Result<()> {
+    pub(crate) fn write(
+        &mut self,
+        model: &mut dyn Module,
+        mut plan: Plan,
+        gradients: &Gradients,
+        groups: &[Group<R>],
+        rates: &[f64],
+        gradient_scale: f64,
+    ) -> Result<()> {
+        self.enter(&mut plan, gradients);
+        let mut write = Write { plan, slots: &mut self.slots, groups, rates, gradient_scale, error: None };
+        model.visit_mut(&mut Path::default(), &mut write);
+        write.error.map_or(Ok(()), Err)
+    }
+
+    /// Takes new states in, and notes the step and the buffer updates that come with it.
+    pub(crate) fn enter(&mut self, plan: &mut Plan, gradients: &Gradients) {
         for planned in &mut plan.parameters {
             if let Some(fresh) = planned.fresh.take() {
                 self.slots.insert(planned.id, fresh);
@@ -150,14 +172,11 @@ impl<R: Rule> Optimizer<R> {
             applied.drain(..forgotten);
         }
         self.steps += 1;
-        let mut write = Write { plan, slots: &mut self.slots, groups, rates, gradient_scale, error: None };
-        model.visit_mut(&mut Path::default(), &mut write);
-        write.error.map_or(Ok(()), Err)
     }
 }
 
 /// The first walk: finds what is to be written, and everything that forbids it.
-struct Survey<'a, R: Rule> {
+pub(crate) struct Survey<'a, R: Rule> {
     optimizer: &'a mut Optimizer<R>,
     model: &'a dyn Module,
     gradients: &'a Gradients,
@@ -168,7 +187,7 @@ struct Survey<'a, R: Rule> {
 }
 
 impl<R: Rule> Survey<'_, R> {
-    fn of(optimizer: &mut Optimizer<R>, model: &dyn Module, gradients: &Gradients) -> Result<Plan> {
+    pub(crate) fn of(optimizer: &mut Optimizer<R>, model: &dyn Module, gradients: &Gradients) -> Result<Plan> {
         let mut survey = Survey { optimizer, model, gradients, plan: Plan::default(), first_missing: None, missing: 0, error: None };
         model.visit(&mut Path::default(), &mut survey);
         let Survey { plan, first_missing, missing, error, .. } = survey;
@@ -204,6 +223,18 @@ impl<R: Rule> Survey<'_, R> {
             }
         };
         let gradient = gradient.map_err(|source| Error::At { path: path.to_string(), source })?;
+        if self.plan.parameters.is_empty() {
+            self.plan.device = value.device();
+        }
+        if (value.device(), gradient.device()) != (self.plan.device, self.plan.device) {
+            let places = format!(
+                "stands on {} and its gradient on {}, others on {}; move the model with to(&device)",
+                value.device(),
+                gradient.device(),
+                self.plan.device
+            );
+            return Err(Error::At { path: path.to_string(), source: chainrule_core::Error::device("step", places) });
+        }
         let class = self.optimizer.groups.class(id, path);
         self.plan.parameters.push(Planned { id, class, gradient, fresh: None, ready: false });
         Ok(())
@@ -316,6 +347,6 @@ pub(crate) fn describe(array: &Array) -> String {
 }
 
 /// The path at which the model first shows this parameter or buffer.
-fn shown_at(model: &dyn Module, id: ParamId) -> String {
+pub(crate) fn shown_at(model: &dyn Module, id: ParamId) -> String {
     path_of(model, id).unwrap_or_else(|| id.to_string())
 }

@@ -107,7 +107,7 @@ impl Array {
     }
 
     /// Where index 0 stands in the GPU's memory.
-    pub(crate) fn address(&self) -> u64 {
+    pub fn address(&self) -> u64 {
         self.block.start().addr() as u64 + (self.offset * self.dtype().size()) as u64
     }
 

@@ -10,12 +10,14 @@ mod driver;
 mod gpu;
 mod kernel;
 pub(crate) mod lane;
+mod mirror;
 mod staging;
 mod transfer;
 
 pub use capture::{Graph, capture};
 pub use gpu::{Counters, Gpu};
 pub(crate) use kernel::{Argument, Grid, Source};
+pub(crate) use mirror::Mirror;
 
 use std::ptr::NonNull;
 

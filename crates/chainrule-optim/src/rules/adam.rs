@@ -4,7 +4,7 @@ use super::moments::Moments;
 use super::settings;
 use crate::rule::{check_not_negative, wrong_slots};
 use crate::{Optimizer, Rule, Step};
-use chainrule_core::ops::update::{Formula, Gradient, Real, update};
+use chainrule_core::ops::update::{Formula, Fused, Gradient, Real, update};
 use chainrule_core::{Array, Result};
 
 /// Adam: `g += decay · p`; `m = beta1 · m + (1 - beta1) · g`; `v = beta2 · v + (1 - beta2) · g²`; `p -= lr · m̂ / (√v̂ + eps)`, where `m̂ = m / (1 - beta1^t)` and `v̂ = v / (1 - beta2^t)`.
@@ -55,6 +55,11 @@ impl Rule for AdamRule {
 
     fn check(&self) -> Result<(), String> {
         self.moments().check().and(check_not_negative("eps", self.eps))
+    }
+
+    fn fused(&self) -> Option<Fused> {
+        let AdamRule { beta1, beta2, eps, .. } = *self;
+        Some(Fused::Adam { beta1, beta2, eps, decoupled: false })
     }
 
     fn apply(&self, step: &Step, value: &mut Array, gradient: &Array, state: &mut [Array]) -> Result<()> {

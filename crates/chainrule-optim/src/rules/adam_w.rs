@@ -3,6 +3,7 @@
 use super::adam::AdamRule;
 use super::settings;
 use crate::{Optimizer, Rule, Step};
+use chainrule_core::ops::update::Fused;
 use chainrule_core::{Array, Result};
 
 /// AdamW: `p -= lr · decay · p`, then the step of [`Adam`](crate::Adam) without its L2 penalty.
@@ -58,6 +59,11 @@ impl Rule for AdamWRule {
 
     fn check(&self) -> Result<(), String> {
         self.adam().check()
+    }
+
+    fn fused(&self) -> Option<Fused> {
+        let AdamWRule { beta1, beta2, eps, .. } = *self;
+        Some(Fused::Adam { beta1, beta2, eps, decoupled: true })
     }
 
     fn apply(&self, step: &Step, value: &mut Array, gradient: &Array, state: &mut [Array]) -> Result<()> {

@@ -3,7 +3,7 @@
 use super::settings;
 use crate::rule::{check_fraction, check_not_negative};
 use crate::{Optimizer, Rule, Step};
-use chainrule_core::ops::update::{Formula, Real, update};
+use chainrule_core::ops::update::{Formula, Fused, Real, update};
 use chainrule_core::{Array, Result};
 
 /// Stochastic gradient descent: `g += decay · p`; `b = momentum · b + (1 - dampening) · g`, the first time `b = g`; `p -= lr · b`, or `lr · (g + momentum · b)` with Nesterov's momentum.
@@ -55,6 +55,11 @@ impl Rule for SgdRule {
             return Err(format!("nesterov needs momentum and no dampening, got momentum {} and dampening {}", self.momentum, self.dampening));
         }
         Ok(())
+    }
+
+    fn fused(&self) -> Option<Fused> {
+        let SgdRule { momentum, dampening, nesterov } = *self;
+        Some(Fused::Sgd { momentum, dampening, nesterov })
     }
 
     fn apply(&self, step: &Step, value: &mut Array, gradient: &Array, state: &mut [Array]) -> Result<()> {

@@ -50,6 +50,4 @@ pub struct Limits {
     pub maximize: bool,
     /// Whether a step with a gradient that is not finite is passed over; otherwise it ends all writing.
     pub skip_non_finite: bool,
-    /// The key of the step's random streams, for kernels that find it on the device.
-    pub key: u64,
 }

@@ -25,7 +25,6 @@ struct Chunk {
 
 // What the program sets before each step.
 struct Limits {
-    u64 key; // of the step's random streams; read by other kernels
     double clip_norm;
     double clip_value;
     double sign;

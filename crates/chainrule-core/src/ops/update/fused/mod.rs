@@ -2,7 +2,7 @@
 
 use super::rules::{Fused, Limits, Setting};
 use crate::array::Array;
-use crate::cuda::{self, Gpu, Grid};
+use crate::cuda::{self, Gpu, Grid, Mirror};
 use crate::device::Device;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
@@ -17,11 +17,12 @@ const CHUNK: usize = 4096;
 const THREADS: u32 = 256;
 const SETTINGS: usize = 8;
 const CONSTANTS: usize = 10;
-const LIMITS: usize = 5;
+const LIMITS: usize = 4;
+const STATE: usize = 6;
 /// Losses that are kept until they are read.
 const LOSSES: usize = 4096;
 
-/// A parameter, its gradient and its states, on one GPU. The step writes value and states in place, whoever else holds them: see [`Array::own`].
+/// A parameter, its gradient and its states, on one GPU. The step writes value and states in place, whoever else holds them: see [`Array::own`]. They must live as long as the tables are used.
 #[derive(Clone, Debug)]
 pub struct Part {
     /// The parameter.
@@ -49,8 +50,7 @@ pub struct Stepper {
     state: Array,
     losses: Array,
     turn: Array,
-    /// What the tables name; alive as long as they.
-    _held: Vec<Array>,
+    mirror: Mirror,
 }
 
 /// What became of the steps so far.
@@ -80,7 +80,7 @@ impl Stepper {
         };
         let Device::Cuda(ordinal) = first.device() else { return Err(Error::device(OP, "the parameters stand on the CPU, expected a GPU")) };
         let gpu = Gpu::get(ordinal)?;
-        let (mut table, mut order, mut held) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut table, mut order) = (Vec::new(), Vec::new());
         for (place, part) in parts.iter().enumerate() {
             let kind = match part.states.len() {
                 0 => 0,
@@ -99,7 +99,6 @@ impl Stepper {
             let count = part.value.count();
             table.extend([part.value.address(), part.gradient.address(), state(0), state(1), state(2), count as u64, kind | (part.setting as u64) << 32]);
             order.extend((0..count.div_ceil(CHUNK) as u64).map(|chunk| place as u64 | chunk << 32));
-            held.extend([part.value.clone(), part.gradient.clone()].into_iter().chain(part.states.iter().cloned()));
         }
         for (place, (to, from)) in buffers.iter().enumerate() {
             matching(to, from)?;
@@ -110,7 +109,6 @@ impl Stepper {
             }
             table.extend([to.address(), from.address(), 0, 0, 0, words as u64, kind]);
             order.extend((0..words.div_ceil(CHUNK) as u64).map(|chunk| (parts.len() + place) as u64 | chunk << 32));
-            held.extend([to.clone(), from.clone()]);
         }
         let chunks = order.len();
         let stale = |count: usize, dtype| Array::lasting_on(gpu, Shape::new(&[count.max(1)])?, dtype);
@@ -125,10 +123,10 @@ impl Stepper {
             limits: stale(LIMITS, DType::F64)?,
             settings: stale(SETTINGS * rows, DType::F64)?,
             constants: stale(CONSTANTS * rows, DType::F32)?,
-            state: uploaded(gpu, &[0; 6])?,
+            state: uploaded(gpu, &[0; STATE])?,
             losses: stale(LOSSES, DType::F32)?,
             turn: uploaded(gpu, &[0])?,
-            _held: held,
+            mirror: Mirror::new(gpu, STATE)?,
         };
         Ok(stepper)
     }
@@ -143,7 +141,7 @@ impl Stepper {
         }
         let most = |limit: Option<f64>| limit.unwrap_or(f64::INFINITY).to_bits();
         let sign = if limits.maximize { -1f64 } else { 1.0 };
-        let head = [limits.key, most(limits.clip_norm), most(limits.clip_value), sign.to_bits(), limits.skip_non_finite as u64];
+        let head = [most(limits.clip_norm), most(limits.clip_value), sign.to_bits(), limits.skip_non_finite as u64];
         self.gpu.upload(&bytes(&head), self.limits.address())?;
         let rows = settings.iter().flat_map(|Setting { rule, learning_rate, weight_decay, number }| {
             let (name, own) = match *rule {
@@ -153,11 +151,6 @@ impl Stepper {
             [name, *learning_rate, *weight_decay, *number as f64, own[0], own[1], own[2], own[3]].map(f64::to_bits)
         });
         self.gpu.upload(&bytes(&rows.collect::<Vec<_>>()), self.settings.address())
-    }
-
-    /// Where [`Limits::key`] stands on the GPU.
-    pub fn key(&self) -> u64 {
-        self.limits.address()
     }
 
     /// Launches the questions: norm, clipping, finiteness; and the constants of the settings.
@@ -202,10 +195,11 @@ impl Stepper {
     /// The loss of the `turn`-th step that was kept, counted from 0; waits.
     ///
     /// # Errors
-    /// One that was overwritten; a GPU that failed.
-    pub fn loss(&self, turn: u64, turns: u64) -> Result<f64> {
+    /// One that is not kept yet, or no more; a GPU that failed.
+    pub fn loss(&self, turn: u64) -> Result<f64> {
+        let turns = self.turn.item()? as u64;
         if turn >= turns || turns - turn > LOSSES as u64 {
-            return Err(Error::value("item", format!("the loss of step {turn} of {turns} is kept no more, only those of the last {LOSSES} are")));
+            return Err(Error::value("item", format!("the loss of step {turn} of {turns} is not there, only those of the last {LOSSES} are")));
         }
         self.losses.narrow(0, (turn % LOSSES as u64) as usize, 1)?.item()
     }
@@ -215,22 +209,41 @@ impl Stepper {
     /// # Errors
     /// A GPU that failed.
     pub fn status(&self) -> Result<Status> {
-        let words = self.state.to_vec::<i64>()?;
-        let at = |i: usize| words.get(i).copied().unwrap_or_default() as u64;
-        Ok(Status { norm: f64::from_bits(at(0)), clipped: f64::from_bits(at(1)), steps: at(2), passed: at(3), bad: (at(4) as usize).checked_sub(1) })
+        Ok(Status::of(&self.state.to_vec::<i64>()?.into_iter().map(|word| word as u64).collect::<Vec<_>>()))
     }
 
-    /// Forgets what was passed over, so that steps are written again.
+    /// Launches the report for [`seen`](Stepper::seen).
     ///
     /// # Errors
     /// A GPU that failed.
-    pub fn clear_status(&self) -> Result<()> {
-        self.gpu.upload(&bytes(&[0; 6]), self.state.address())
+    pub fn report(&self) -> Result<()> {
+        self.mirror.follow(self.state.address())
+    }
+
+    /// The latest report that has arrived; does not wait, and may be some steps old.
+    pub fn seen(&self) -> Status {
+        Status::of(&self.mirror.read())
+    }
+
+    /// Lets steps be written again after one that was not finite.
+    ///
+    /// # Errors
+    /// A GPU that failed.
+    pub fn resume(&self) -> Result<()> {
+        // `bad` and `stopped`, the last words of the state.
+        self.gpu.upload(&bytes(&[0; 2]), self.state.address() + 8 * (STATE as u64 - 2))
     }
 
     /// Parameters and buffers together.
     pub fn parts(&self) -> usize {
         self.parts
+    }
+}
+
+impl Status {
+    fn of(words: &[u64]) -> Status {
+        let at = |i: usize| words.get(i).copied().unwrap_or_default();
+        Status { norm: f64::from_bits(at(0)), clipped: f64::from_bits(at(1)), steps: at(2), passed: at(3), bad: (at(4) as usize).checked_sub(1) }
     }
 }
 
