@@ -1,4 +1,6 @@
 //! Replays what PyTorch computes, forward and backward, in float64 and float32: see `cases/README.md`.
+//!
+//! With `CHAINRULE_DEVICE=cuda` the float32 cases are replayed on the GPU. An operation that has no kernel there must be named in `WITHOUT_KERNEL`.
 
 mod arrays;
 mod attention;
@@ -14,7 +16,7 @@ mod windows;
 mod adapters;
 
 use case::{Case, error};
-use chainrule::{DType, Rng, Tape, Tensor};
+use chainrule::{DType, Device, Rng, Tape, Tensor};
 use std::path::{Path, PathBuf};
 
 /// The families with forward and backward, and how near is right in float32.
@@ -33,8 +35,20 @@ const FAMILIES: &[(&str, f64)] = &[
     ("windows", 2e-5),
 ];
 
+/// Operations of cases that have no kernel on a GPU yet.
+const WITHOUT_KERNEL: &[&str] = &[];
+
+/// What the errors of operations without a kernel say.
+const NO_KERNEL: &str = "there is no kernel for cuda";
+
+/// Where the cases are replayed.
+fn device() -> Device {
+    std::env::var("CHAINRULE_DEVICE").map_or(Device::Cpu, |name| name.parse().unwrap_or_else(|e| panic!("CHAINRULE_DEVICE={name}: {e}")))
+}
+
 #[derive(Default)]
 struct Tally {
+    without_kernel: std::collections::BTreeMap<String, usize>,
     passed: usize,
     failed: Vec<String>,
     unsupported: Vec<String>,
@@ -44,6 +58,7 @@ impl Tally {
     fn add(&mut self, label: String, op: &str, outcome: Outcome) {
         match outcome {
             Outcome::Passed => self.passed += 1,
+            Outcome::Failed(why) if device().is_cuda() && why.contains(NO_KERNEL) => *self.without_kernel.entry(op.to_string()).or_default() += 1,
             Outcome::Failed(why) => {
                 println!("failed: {label}: {why}");
                 self.failed.push(label);
@@ -78,6 +93,7 @@ fn compare(case: &Case, dtype: DType, tolerance: f64) -> Result<bool, String> {
     for array in case.numbered("in").into_values() {
         let float = array.dtype().is_float();
         let array = if float { array.cast(dtype).map_err(|e| e.to_string())? } else { array.clone() };
+        let array = array.to(&device()).map_err(|e| e.to_string())?;
         inputs.push(if float { tape.watch(array) } else { Tensor::from(array) });
     }
     let Some(outputs) = operations::run(case, &inputs).or_else(|| attention::run(case, &inputs, &tape)) else { return Ok(false) };
@@ -93,7 +109,7 @@ fn compare(case: &Case, dtype: DType, tolerance: f64) -> Result<bool, String> {
             return Err(format!("output {k} is off by {distance:.2e} ({:?} against {:?})", outputs[k].shape(), golden.shape()));
         }
         if let Some(upstream) = case.tensors.get(&format!("grad_out.{k}")) {
-            let upstream = Tensor::from(upstream.cast(dtype).map_err(|e| e.to_string())?);
+            let upstream = Tensor::from(upstream.cast(dtype).and_then(|u| u.to(&device())).map_err(|e| e.to_string())?);
             let term = outputs[k].mul(&upstream).and_then(|t| t.sum()).map_err(|e| e.to_string())?;
             loss = Some(match loss {
                 Some(sum) => sum.add(&term).map_err(|e| e.to_string())?,
@@ -163,13 +179,23 @@ fn golden() {
         let before = (tally.passed, tally.failed.len(), tally.unsupported.len());
         for case in Case::read(&path) {
             for (dtype, tolerance) in [(DType::F64, 1e-9), (DType::F32, *tolerance)] {
+                if dtype == DType::F64 && device().is_cuda() {
+                    continue;
+                }
                 tally.add(format!("{family}/{} {dtype}", case.name), &case.op, replay(&case, dtype, tolerance));
             }
         }
         println!("{family}: {} passed, {} failed, {} unsupported", tally.passed - before.0, tally.failed.len() - before.1, tally.unsupported.len() - before.2);
     }
-    trajectories::replay(&folder, is_own, &mut tally);
-    replay_adapters(&folder.join("peft"), is_own, &mut tally);
+    if device() == Device::Cpu {
+        trajectories::replay(&folder, is_own, &mut tally);
+        replay_adapters(&folder.join("peft"), is_own, &mut tally);
+    }
+    if device().is_cuda() {
+        println!("without a kernel: {} cases of {:?}", tally.without_kernel.values().sum::<usize>(), tally.without_kernel);
+        let unknown: Vec<_> = tally.without_kernel.keys().filter(|op| !WITHOUT_KERNEL.contains(&op.as_str())).collect();
+        assert!(unknown.is_empty() || !is_own, "have lost their kernels: {unknown:?}");
+    }
     println!("golden: {} passed, {} failed, {} unsupported", tally.passed, tally.failed.len(), tally.unsupported.len());
     assert!(tally.passed + tally.failed.len() + tally.unsupported.len() > 0, "nothing to replay in {}", folder.display());
     assert!(tally.failed.is_empty(), "failed: {:?}", tally.failed);

@@ -1,0 +1,1 @@
+//! Layers on the GPU: the CPU's outputs and gradients; adapters too.
