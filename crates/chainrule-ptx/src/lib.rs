@@ -4,14 +4,21 @@
 //! the first mistake: a [`Fault`] names the kind, the kernel, the line, the block, the thread and the address.
 #![forbid(unsafe_code)]
 
+mod block;
+mod decode;
+mod execute;
 mod fault;
 mod launch;
 mod memory;
 mod module;
 mod parse;
 mod program;
+mod random;
+mod registers;
 mod schedule;
+mod shared;
 mod types;
+mod warp;
 
 pub use fault::{Fault, FaultKind, ParseError};
 pub use launch::{Launch, Statistics, run};

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::fault::{Fault, FaultKind, ParseError, Problem};
 use crate::memory::Memory;
-use crate::program::Program;
+use crate::program::{Constant, Program};
 
 /// Reads a PTX text (version 8.1 or lower). An instruction or modifier that this machine does not know is an error with its line.
 ///
@@ -68,6 +68,11 @@ impl Kernel {
     /// Local memory of a thread.
     pub fn local_bytes(&self) -> usize {
         self.program.local_bytes
+    }
+
+    /// Whether it works with variables of the module.
+    pub(crate) fn names_variables(&self) -> bool {
+        self.program.constants.iter().any(|(_, constant)| matches!(constant, Constant::Variable(..)))
     }
 
     /// The most threads of a block: 1024, or what `.maxntid` says.

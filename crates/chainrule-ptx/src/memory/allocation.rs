@@ -73,6 +73,26 @@ impl Allocation {
         }
     }
 
+    /// One lane's aligned read.
+    #[inline]
+    pub fn lane_bytes<const N: usize>(&self, address: u64) -> Result<[u8; N], Problem> {
+        let offset = self.offset(address);
+        if !self.written.all_within(offset, N) {
+            self.initialised(address, N)?;
+        }
+        let mut bytes = [0; N];
+        bytes.copy_from_slice(&self.bytes[offset..offset + N]);
+        Ok(bytes)
+    }
+
+    /// One lane's aligned write.
+    #[inline]
+    pub fn set_lane_bytes<const N: usize>(&mut self, address: u64, bytes: &[u8; N]) {
+        let offset = self.offset(address);
+        self.bytes[offset..offset + N].copy_from_slice(bytes);
+        self.written.set_within(offset, N);
+    }
+
     #[inline]
     pub fn write(&mut self, address: u64, bytes: &[u8]) {
         let offset = self.offset(address);

@@ -55,6 +55,19 @@ impl Bits {
         self.first_clear(start, length).is_none()
     }
 
+    /// [`Bits::all`] for a range that no word's end divides.
+    #[inline]
+    pub fn all_within(&self, start: usize, length: usize) -> bool {
+        let mask = (1u64 << length) - 1;
+        self.words[start / 64] >> (start % 64) & mask == mask
+    }
+
+    /// Sets a range that no word's end divides.
+    #[inline]
+    pub fn set_within(&mut self, start: usize, length: usize) {
+        self.words[start / 64] |= ((1 << length) - 1) << (start % 64);
+    }
+
     pub fn get(&self, position: usize) -> bool {
         self.words[position / 64] >> (position % 64) & 1 != 0
     }

@@ -7,6 +7,8 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Access {
     Read,
+    /// A volatile or otherwise strong read, which may meet atomics.
+    StrongRead,
     Write,
     Atomic,
 }
@@ -96,6 +98,11 @@ impl Touch {
                     self.reader = if self.reader == NOBODY { block } else { SEVERAL };
                 }
             }
+            Access::StrongRead => {
+                if foreign_writer && self.writer & ATOMIC == 0 {
+                    return Err(("read of what another block writes plainly", writer));
+                }
+            }
             Access::Write => {
                 if foreign_writer {
                     return Err(("write of what another block writes too", writer));
@@ -134,7 +141,7 @@ mod tests {
     #[test]
     fn conflicts_in_either_order() {
         use Access::*;
-        for (first, second, race) in [(Read, Read, false), (Read, Write, true), (Write, Read, true), (Write, Write, true), (Atomic, Atomic, false), (Atomic, Read, true), (Write, Atomic, true)] {
+        for (first, second, race) in [(Read, Read, false), (Read, Write, true), (Write, Read, true), (Write, Write, true), (Atomic, Atomic, false), (Atomic, Read, true), (Atomic, StrongRead, false), (Write, StrongRead, true), (Write, Atomic, true)] {
             let mut touches = Touches::default();
             assert!(touches.touch(1000, 64, first, by(1)).is_ok());
             assert!(touches.touch(1000, 64, second, by(1)).is_ok(), "the same block");
