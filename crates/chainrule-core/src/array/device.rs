@@ -174,7 +174,7 @@ pub(crate) fn filled(gpu: &'static Gpu, shape: Shape, value: f64, dtype: DType) 
 
 /// The bits of a number, zeros above.
 #[cfg(feature = "cuda")]
-fn bits<T: Element>(value: T) -> u64 {
+pub(crate) fn bits<T: Element>(value: T) -> u64 {
     let mut bytes = [0u8; 8];
     // SAFETY: an element is at most 8 bytes of plain bits.
     unsafe { std::ptr::copy_nonoverlapping((&raw const value).cast::<u8>(), bytes.as_mut_ptr(), size_of::<T>()) };

@@ -11,7 +11,7 @@ mod view;
 
 pub(crate) use copy::write_into;
 #[cfg(feature = "cuda")]
-pub(crate) use device::{common, no_kernel};
+pub(crate) use device::{bits, common, no_kernel};
 
 use crate::device::Device;
 use crate::dtype::{DType, Element, with_element};

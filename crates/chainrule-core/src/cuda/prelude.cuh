@@ -50,6 +50,11 @@ __device__ __forceinline__ double warp_sum(double x) {
     for (int lanes = 16; lanes > 0; lanes >>= 1) x += __shfl_xor_sync(ALL, x, lanes);
     return x;
 }
+__device__ __forceinline__ i64 warp_sum(i64 x) {
+#pragma unroll
+    for (int lanes = 16; lanes > 0; lanes >>= 1) x += __shfl_xor_sync(ALL, x, lanes);
+    return x;
+}
 // The larger one; NaN where either is NaN, as on the CPU.
 __device__ __forceinline__ float larger(float a, float b) { return (a > b || a != a) ? a : b; }
 __device__ __forceinline__ float warp_max(float x) {

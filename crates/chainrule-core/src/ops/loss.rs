@@ -3,13 +3,16 @@
 //! With `n_i = ln sum_c exp(x_ic)`, class weights `w`, label smoothing `s` and label `y` of row `i` (PyTorch's `torch.nn.functional.cross_entropy`):
 //! `loss_i = (1 - s) w_y (n_i - x_iy) + s/C sum_c w_c (n_i - x_ic)`; logits `[N, C]`, labels i64 `[N]`, losses `[N]`.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use crate::array::Array;
 use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::float::with_float;
 use crate::ops::row::{self, Terms};
-use crate::ops::{expect_shape, same_dtype};
+use crate::ops::{expect_shape, on_device, same_dtype};
 use crate::parallel::{self, Target};
 use crate::shape::Shape;
 use crate::simd::{Kernel, Real, Simd, Vector};
@@ -29,10 +32,16 @@ pub struct CrossEntropy {
 ///
 /// `weight` `[C]` weighs the classes; rows whose label is `ignore_index` count for nothing; `label_smoothing` in 0..=1 is spread over all classes.
 ///
+/// On the GPU labels cannot be looked at before the kernel runs: a row whose label is out of range has a loss of NaN there, and a weight of 0.
+///
 /// # Errors
 /// Logits that are not `[N, C]`; labels that are not i64 `[N]`; a label that is neither in `0..C` nor `ignore_index`; a smoothing outside 0..=1; weights of another shape or element type.
 pub fn cross_entropy(logits: &Array, labels: &Array, weight: Option<&Array>, ignore_index: Option<i64>, label_smoothing: f64) -> Result<CrossEntropy> {
     const OP: &str = "cross_entropy";
+    check(OP, logits, labels, weight, label_smoothing)?;
+    on_device!(OP, [logits, labels; weight], |gpu| {
+        cuda::Arguments::new(OP, logits, labels, weight, ignore_index, label_smoothing)?.forward(gpu, OP)
+    });
     let call = Call::new(OP, logits, labels, weight, ignore_index, label_smoothing)?;
     let vector = || Array::stale(Shape::trusted(&[call.rows]), logits.dtype());
     let mut out = CrossEntropy { losses: vector()?, log_normaliser: vector()?, weights: vector()? };
@@ -51,6 +60,8 @@ pub fn cross_entropy(logits: &Array, labels: &Array, weight: Option<&Array>, ign
 /// The gradient `[N, C]` of `sum_i row_scale_i loss_i` by the logits:
 /// `row_scale_i (a p_ic - (1 - s) w_y [c = y] - s/C w_c)` with `p = exp(x - log_normaliser)` and `a = (1 - s) w_y + s/C sum_c w_c`; 0 in ignored rows.
 ///
+/// On the GPU labels cannot be looked at before the kernel runs: a row whose label is out of range has a gradient of NaN there.
+///
 /// # Errors
 /// As for [`cross_entropy`]; a normaliser or row scale that is not `[N]` of the logits' element type.
 #[allow(clippy::too_many_arguments)]
@@ -64,11 +75,15 @@ pub fn cross_entropy_backward(
     row_scale: &Array,
 ) -> Result<Array> {
     const OP: &str = "cross_entropy_backward";
-    let call = Call::new(OP, logits, labels, weight, ignore_index, label_smoothing)?;
+    let [rows, _] = check(OP, logits, labels, weight, label_smoothing)?;
     for (what, vector) in [("the normaliser", log_normaliser), ("the row scale", row_scale)] {
         same_dtype(OP, logits, vector)?;
-        expect_shape(OP, what, vector, &[call.rows])?;
+        expect_shape(OP, what, vector, &[rows])?;
     }
+    on_device!(OP, [logits, labels, log_normaliser, row_scale; weight], |gpu| {
+        cuda::Arguments::new(OP, logits, labels, weight, ignore_index, label_smoothing)?.backward(gpu, OP, log_normaliser, row_scale)
+    });
+    let call = Call::new(OP, logits, labels, weight, ignore_index, label_smoothing)?;
     let (log_normaliser, row_scale) = (log_normaliser.contiguous()?, row_scale.contiguous()?);
     let mut out = Array::stale(*logits.shape(), logits.dtype())?;
     with_float!(OP, logits.dtype(), T => {
@@ -81,6 +96,25 @@ pub fn cross_entropy_backward(
         });
         Ok(out)
     })
+}
+
+/// N and C of arguments that fit each other, whatever the labels say.
+fn check(op: &'static str, logits: &Array, labels: &Array, weight: Option<&Array>, smoothing: f64) -> Result<[usize; 2]> {
+    let &[rows, classes] = logits.dims() else {
+        return Err(Error::shape(op, format!("logits have shape {:?}, expected [N, C]; move the classes last and flatten the rest", logits.shape())));
+    };
+    if labels.dtype() != DType::I64 {
+        return Err(Error::DType { op, got: labels.dtype(), expected: "i64 labels" });
+    }
+    expect_shape(op, "the labels", labels, &[rows])?;
+    if !(0.0..=1.0).contains(&smoothing) {
+        return Err(Error::value(op, format!("label smoothing is {smoothing}, expected 0 to 1")));
+    }
+    if let Some(weight) = weight {
+        same_dtype(op, logits, weight)?;
+        expect_shape(op, "the class weight", weight, &[classes])?;
+    }
+    Ok([rows, classes])
 }
 
 /// The checked arguments, dense.
@@ -97,21 +131,9 @@ struct Call {
 }
 
 impl Call {
+    /// Of arguments that were checked; the labels are looked at here.
     fn new(op: &'static str, logits: &Array, labels: &Array, weight: Option<&Array>, ignore: Option<i64>, smoothing: f64) -> Result<Call> {
-        let &[rows, classes] = logits.dims() else {
-            return Err(Error::shape(op, format!("logits have shape {:?}, expected [N, C]; move the classes last and flatten the rest", logits.shape())));
-        };
-        if labels.dtype() != DType::I64 {
-            return Err(Error::DType { op, got: labels.dtype(), expected: "i64 labels" });
-        }
-        expect_shape(op, "the labels", labels, &[rows])?;
-        if !(0.0..=1.0).contains(&smoothing) {
-            return Err(Error::value(op, format!("label smoothing is {smoothing}, expected 0 to 1")));
-        }
-        if let Some(weight) = weight {
-            same_dtype(op, logits, weight)?;
-            expect_shape(op, "the class weight", weight, &[classes])?;
-        }
+        let [rows, classes] = [logits.dims()[0], logits.dims()[1]];
         let labels = labels.contiguous()?;
         let outside = |&(_, &label): &(usize, &i64)| Some(label) != ignore && !(0..classes as i64).contains(&label);
         if let Some((row, label)) = labels.slice::<i64>().iter().enumerate().find(outside) {

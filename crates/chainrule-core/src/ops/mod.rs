@@ -70,6 +70,15 @@ pub(crate) fn plain<A: std::borrow::Borrow<Array>>(array: &A) -> &Array {
     array.borrow()
 }
 
+/// An error unless the array has the element type that kernels of the GPU compute in.
+#[cfg(feature = "cuda")]
+pub(crate) fn expect_f32_on_device(op: &'static str, x: &Array) -> Result<()> {
+    match x.dtype() {
+        DType::F32 => Ok(()),
+        got => Err(Error::DType { op, got, expected: "f32 on the GPU" }),
+    }
+}
+
 /// An error unless both arrays have one element type.
 pub(crate) fn same_dtype(op: &'static str, a: &Array, b: &Array) -> Result<DType> {
     if a.dtype() == b.dtype() {

@@ -3,11 +3,16 @@
 //! `softmax: y_i = exp(x_i - m) / sum_j exp(x_j - m)`, `log_softmax: y_i = x_i - m - ln sum_j exp(x_j - m)`, with `m = max x`; shapes stay.
 //! As in PyTorch (`torch.nn.functional.softmax`), a row with a NaN, with +infinity, or of -infinity alone gives NaN.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+#[cfg(feature = "cuda")]
+pub(crate) use cuda::{grid_of_rows, row_length};
+
 use crate::array::Array;
 use crate::error::Result;
 use crate::float::Float;
 use crate::float::with_float;
-use crate::ops::{expect_shape, row, same_dtype};
+use crate::ops::{expect_shape, on_device, row, same_dtype};
 use crate::parallel::{self, Target};
 use crate::simd::{Kernel, Real, Simd};
 
@@ -64,6 +69,7 @@ fn backward(op: &'static str, form: Form, dy: &Array, y: &Array, axis: isize) ->
 fn along(op: &'static str, form: Form, inputs: [&Array; 2], axis: isize) -> Result<Array> {
     let [a, b] = inputs;
     let at = a.shape().axis(op, axis)?;
+    on_device!(op, [a, b], |gpu| cuda::along(gpu, op, form, inputs, at));
     let (n, inner) = (a.dims()[at], a.dims()[at + 1..].iter().product::<usize>());
     if inner > 1 && inner < WIDTH / 4 {
         // So few columns would leave most of a register empty: rows of a transposed copy fill it.

@@ -5,6 +5,10 @@
 
 use super::Real;
 
+/// Numbers of f32, which compare and show their bits.
+pub(super) trait Single: Real<Element = f32, Condition = bool> + PartialOrd {}
+impl<R: Real<Element = f32, Condition = bool> + PartialOrd> Single for R {}
+
 /// Horner's scheme, highest coefficient first.
 #[inline(always)]
 fn polynomial<R: Real, const N: usize>(x: R, coefficients: [f64; N]) -> R {
@@ -20,13 +24,13 @@ const ROUND: f32 = 12_582_912.0;
 
 /// 2^n for an integral n in -126..=127, made from the exponent bits.
 #[inline(always)]
-fn power_of_two<R: Real<Element = f32>>(n: i32) -> R {
+fn power_of_two<R: Single>(n: i32) -> R {
     R::wrap(f32::from_bits((n.wrapping_add(127) << 23) as u32))
 }
 
 /// n and r of x = n ln 2 + r, |r| <= ln 2 / 2, for x within the range of i32.
 #[inline(always)]
-fn reduced<R: Real<Element = f32>>(x: R) -> (i32, R) {
+fn reduced<R: Single>(x: R) -> (i32, R) {
     let shifted = x.mul_add(R::of(std::f64::consts::LOG2_E), R::wrap(ROUND));
     let k = shifted - R::wrap(ROUND);
     let r = k.mul_add(R::of(-0.693_359_375), x);
@@ -35,14 +39,14 @@ fn reduced<R: Real<Element = f32>>(x: R) -> (i32, R) {
 
 /// exp(r) - 1 for |r| <= ln 2 / 2
 #[inline(always)]
-fn exp_m1_reduced<R: Real<Element = f32>>(r: R) -> R {
+fn exp_m1_reduced<R: Single>(r: R) -> R {
     let p = polynomial(r, [0.001_395_048_820_259_66, 0.008_368_887_667_285_165, 0.041_666_205_846_187_33, 0.166_665_188_536_586_4, 0.500_000_009_517_160_2]);
     (p * r).mul_add(r, r)
 }
 
 /// x, or the nearer bound; NaN stays.
 #[inline(always)]
-fn within<R: Real<Element = f32>>(x: R, low: f64, high: f64) -> R {
+fn within<R: Single>(x: R, low: f64, high: f64) -> R {
     let (low, high) = (R::of(low), R::of(high));
     let x = if x < low { low } else { x };
     if x > high { high } else { x }
@@ -50,7 +54,7 @@ fn within<R: Real<Element = f32>>(x: R, low: f64, high: f64) -> R {
 
 /// exp(x) = 2^n exp(r) with r = x - n ln 2, |r| <= ln 2 / 2. Overflows to infinity, underflows through denormals to 0.
 #[inline(always)]
-pub(super) fn exp<R: Real<Element = f32>>(x: R) -> R {
+pub(super) fn exp<R: Single>(x: R) -> R {
     let (n, r) = reduced(within(x, -104.0, 89.0));
     let y = exp_m1_reduced(r) + R::one();
     // In two halves, so that results beyond the normal range come out as infinity, denormals or zero. A NaN makes n meaningless, but stays a NaN in y.
@@ -60,7 +64,7 @@ pub(super) fn exp<R: Real<Element = f32>>(x: R) -> R {
 
 /// 2^x for x that is not positive, rounding aside: 2^n 2^r with r = x - n, |r| <= 1/2. Below 2^-126.5 it is 0.
 #[inline(always)]
-pub(super) fn exp2_falling<R: Real<Element = f32>>(x: R) -> R {
+pub(super) fn exp2_falling<R: Single>(x: R) -> R {
     const ROUND: f32 = 12_582_912.0 + 127.0; // adding it rounds to n, and leaves the exponent of 2^n in the low bits
     let low = R::of(-127.0);
     let x = if x < low { low } else { x };
@@ -72,7 +76,7 @@ pub(super) fn exp2_falling<R: Real<Element = f32>>(x: R) -> R {
 
 /// exp(x) - 1 = 2^n (exp(r) - 1) + (2^n - 1), exact near 0, where n is 0. In halves of the result, so that 2^n does not overflow before it.
 #[inline(always)]
-pub(super) fn exp_m1<R: Real<Element = f32>>(x: R) -> R {
+pub(super) fn exp_m1<R: Single>(x: R) -> R {
     let (n, r) = reduced(within(x, -25.0, 89.0));
     let half = power_of_two::<R>(n.wrapping_sub(1));
     let y = exp_m1_reduced(r).mul_add(half, half - R::of(0.5));
@@ -81,7 +85,7 @@ pub(super) fn exp_m1<R: Real<Element = f32>>(x: R) -> R {
 
 /// ln(x) = e ln 2 + ln(1 + f), 1 + f in [sqrt(1/2), sqrt(2)). Negative: NaN; 0: -infinity.
 #[inline(always)]
-pub(super) fn ln<R: Real<Element = f32>>(x: R) -> R {
+pub(super) fn ln<R: Single>(x: R) -> R {
     const DENORMAL: f32 = 1.175_494_4e-38;
     let small = x.number() < DENORMAL;
     let scaled = if small { x.number() * 8_388_608.0 } else { x.number() };
@@ -113,7 +117,7 @@ pub(super) fn ln<R: Real<Element = f32>>(x: R) -> R {
 
 /// ln(1 + x), exact near 0 (after W. Kahan: the rounding of u = 1 + x cancels in ln(u) x / (u - 1)).
 #[inline(always)]
-pub(super) fn ln_1p<R: Real<Element = f32>>(x: R) -> R {
+pub(super) fn ln_1p<R: Single>(x: R) -> R {
     let u = x + R::one();
     let y = ln(u);
     let near = y * x / (u - R::one());
@@ -123,7 +127,7 @@ pub(super) fn ln_1p<R: Real<Element = f32>>(x: R) -> R {
 
 /// tanh x = u / (u + 2) with u = exp(2x) - 1, of |x|.
 #[inline(always)]
-pub(super) fn tanh<R: Real<Element = f32>>(x: R) -> R {
+pub(super) fn tanh<R: Single>(x: R) -> R {
     let a = within(x.abs(), 0.0, 10.0);
     let u = exp_m1(a + a);
     let y = u / (u + R::of(2.0));
@@ -132,7 +136,7 @@ pub(super) fn tanh<R: Real<Element = f32>>(x: R) -> R {
 
 /// ln(1 + exp(x)) = max(x, 0) + 2 artanh(u / (2 + u)) with u = exp(-|x|).
 #[inline(always)]
-pub(super) fn softplus<R: Real<Element = f32>>(x: R) -> R {
+pub(super) fn softplus<R: Single>(x: R) -> R {
     let u = exp(-x.abs());
     let s = u / (u + R::of(2.0));
     let p = polynomial(s * s, [0.140_122_328_298_463_97, 0.139_995_697_020_276_92, 0.200_108_495_944_633_34, 0.333_332_065_648_027_4]);
@@ -143,7 +147,7 @@ pub(super) fn softplus<R: Real<Element = f32>>(x: R) -> R {
 
 /// The normal distribution function and its density, which share exp(-x²/2): Φ(-a) = exp(-a²/2) R(a), and R (1 + 0.34 a) is a polynomial in a / (1 + 0.34 a), within 3e-8 of itself up to a = 13.2.
 #[inline(always)]
-pub(super) fn gaussian<R: Real<Element = f32>>(x: R) -> (R, R) {
+pub(super) fn gaussian<R: Single>(x: R) -> (R, R) {
     const EXPONENT: f64 = -0.5 * std::f64::consts::LOG2_E;
     const LOW: f64 = EXPONENT - (EXPONENT as f32) as f64;
     // Beyond, both are below the smallest normal number.
@@ -190,7 +194,7 @@ pub(super) fn gaussian<R: Real<Element = f32>>(x: R) -> (R, R) {
 
 /// erf: x P(x²) below 1, 1 - exp(-Q(|x|)) above, where Q approximates -ln(erfc).
 #[inline(always)]
-pub(super) fn erf<R: Real<Element = f32>>(x: R) -> R {
+pub(super) fn erf<R: Single>(x: R) -> R {
     let a = x.abs();
     let xx = x * x;
     let small = x * polynomial(
@@ -255,7 +259,7 @@ mod tests {
     use std::f64::consts::FRAC_1_SQRT_2;
 
     /// The largest error in units in the last place over a dense walk through [low, high].
-    fn ulp<R: Real<Element = f32>>(f: impl Fn(R) -> R, exact: impl Fn(f64) -> f64, low: f32, high: f32) -> f64 {
+    fn ulp<R: Single>(f: impl Fn(R) -> R, exact: impl Fn(f64) -> f64, low: f32, high: f32) -> f64 {
         let steps = 400_000;
         let mut worst = 0.0f64;
         for i in 0..=steps {
@@ -268,7 +272,7 @@ mod tests {
         worst
     }
 
-    fn errors<R: Real<Element = f32>>(slack: f64) {
+    fn errors<R: Single>(slack: f64) {
         #[allow(clippy::type_complexity)]
         let table: [(&str, fn(R) -> R, fn(f64) -> f64, f32, f32, f64); 14] = [
             ("exp2 falling", exp2_falling, f64::exp2, -125.9, 0.0, 2.0),

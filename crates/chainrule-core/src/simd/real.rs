@@ -1,20 +1,43 @@
 //! One number of an elementwise kernel: `Fused` and `Plain` f32, and f64.
 //!
-//! Elementwise formulas are written once over [`Real`]. f32 functions are branch-free polynomials that the compiler vectorises; f64, which serves proofs rather than speed, uses the standard library.
+//! Elementwise formulas are written once over [`Real`], from which the kernels of the GPU are written too (`ops/elementwise/symbol.rs`). f32 functions are branch-free polynomials that the compiler vectorises; f64, which serves proofs rather than speed, uses the standard library.
 
 use super::math;
-use std::ops::{Add, Div, Mul, Neg, Sub};
+use std::ops::{Add, BitAnd, BitOr, Div, Mul, Neg, Sub};
 
-/// A number in an elementwise formula: f32, fused or not as the CPU level has it, or f64. Choices between finished values instead of branches keep loops vectorisable.
-pub trait Real: Copy + PartialOrd + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self> {
+/// A number in an elementwise formula: f32, fused or not as the CPU level has it, or f64; or a symbol, of which the formula makes its own text.
+/// Choices between finished values instead of branches keep loops vectorisable.
+pub trait Real: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self> {
     /// The number as arrays hold it.
     type Element: Copy;
+    /// What a comparison gives: `bool`, but for symbols.
+    type Condition: Copy + BitAnd<Output = Self::Condition> + BitOr<Output = Self::Condition>;
     /// A number of an array.
     fn wrap(x: Self::Element) -> Self;
     /// The number for an array.
     fn number(self) -> Self::Element;
     /// A constant of a formula.
     fn of(x: f64) -> Self;
+    /// A parameter of a formula, and its value.
+    #[inline(always)]
+    fn parameter(name: &'static str, value: f64) -> Self {
+        let _ = name;
+        Self::of(value)
+    }
+    /// self > other
+    fn above(self, other: Self) -> Self::Condition;
+    /// self < other
+    fn below(self, other: Self) -> Self::Condition;
+    /// self ≥ other
+    fn at_least(self, other: Self) -> Self::Condition;
+    /// self ≤ other
+    fn at_most(self, other: Self) -> Self::Condition;
+    /// self = other
+    fn equals(self, other: Self) -> Self::Condition;
+    /// Whether it is not a number.
+    fn is_nan(self) -> Self::Condition;
+    /// `if` as a value, which loops turn into a blend.
+    fn choose(condition: Self::Condition, yes: Self, no: Self) -> Self;
     /// `self * b + c`, fused where the level can.
     fn mul_add(self, b: Self, c: Self) -> Self;
     /// |x|
@@ -45,8 +68,8 @@ pub trait Real: Copy + PartialOrd + Add<Output = Self> + Sub<Output = Self> + Mu
     fn cos(self) -> Self;
     /// x^exponent
     fn powf(self, exponent: Self) -> Self;
-    /// A function that has no vector form, one number at a time.
-    fn each(self, single: fn(f32) -> f32, double: fn(f64) -> f64) -> Self;
+    /// A function that has no vector form, one number at a time; on the GPU it is `name` with an f behind.
+    fn each(self, name: &'static str, single: fn(f32) -> f32, double: fn(f64) -> f64) -> Self;
     /// The largest integer that is not larger.
     fn floor(self) -> Self;
     /// To the nearest integer, ties to even, as PyTorch's `round`.
@@ -62,21 +85,15 @@ pub trait Real: Copy + PartialOrd + Add<Output = Self> + Sub<Output = Self> + Mu
     fn one() -> Self {
         Self::of(1.0)
     }
-    /// Whether it is not a number.
-    #[inline(always)]
-    #[allow(clippy::eq_op)] // the one comparison that vectorises to "unordered"
-    fn is_nan(self) -> bool {
-        self != self
-    }
     /// The larger; NaN if either is NaN.
     #[inline(always)]
     fn max(self, other: Self) -> Self {
-        if self > other || self.is_nan() { self } else { other }
+        Self::choose(self.above(other) | self.is_nan(), self, other)
     }
     /// The smaller; NaN if either is NaN.
     #[inline(always)]
     fn min(self, other: Self) -> Self {
-        if self < other || self.is_nan() { self } else { other }
+        Self::choose(self.below(other) | self.is_nan(), self, other)
     }
     /// 1 / (1 + exp(-x))
     #[inline(always)]
@@ -107,6 +124,29 @@ macro_rules! operators {
     };
 }
 
+/// Comparisons of numbers.
+macro_rules! comparisons {
+    () => {
+        comparisons!(above >, below <, at_least >=, at_most <=, equals ==);
+    };
+    ($($method:ident $operator:tt),*) => {
+        type Condition = bool;
+        $(#[inline(always)]
+        fn $method(self, other: Self) -> bool {
+            self $operator other
+        })*
+        #[inline(always)]
+        #[allow(clippy::eq_op)] // the one comparison that vectorises to "unordered"
+        fn is_nan(self) -> bool {
+            self != self
+        }
+        #[inline(always)]
+        fn choose(condition: bool, yes: Self, no: Self) -> Self {
+            if condition { yes } else { no }
+        }
+    };
+}
+
 macro_rules! single {
     ($name:ident, $doc:literal, $mul_add:expr) => {
         #[doc = $doc]
@@ -117,6 +157,7 @@ macro_rules! single {
 
         impl Real for $name {
             type Element = f32;
+            comparisons!();
             #[inline(always)]
             fn wrap(x: f32) -> Self {
                 $name(x)
@@ -191,7 +232,7 @@ macro_rules! single {
                 $name(self.0.powf(exponent.0))
             }
             #[inline(always)]
-            fn each(self, single: fn(f32) -> f32, _: fn(f64) -> f64) -> Self {
+            fn each(self, _: &'static str, single: fn(f32) -> f32, _: fn(f64) -> f64) -> Self {
                 $name(single(self.0))
             }
             #[inline(always)]
@@ -217,6 +258,7 @@ pub(crate) use plain::Plain;
 
 impl Real for f64 {
     type Element = f64;
+    comparisons!();
     #[inline(always)]
     fn wrap(x: f64) -> Self {
         x
@@ -278,7 +320,7 @@ impl Real for f64 {
     fn powf(self, exponent: Self) -> Self {
         f64::powf(self, exponent)
     }
-    fn each(self, _: fn(f32) -> f32, double: fn(f64) -> f64) -> Self {
+    fn each(self, _: &'static str, _: fn(f32) -> f32, double: fn(f64) -> f64) -> Self {
         double(self)
     }
     fn floor(self) -> Self {

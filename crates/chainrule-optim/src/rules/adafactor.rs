@@ -128,7 +128,7 @@ impl Term<2> for Direction {
     #[inline(always)]
     fn of<R: Real>(self, [g, v]: [R; 2]) -> R {
         let u = g / Real::max(v, R::of(self.least)).sqrt();
-        if g == R::zero() { R::zero() } else { u }
+        R::choose(g.equals(R::zero()), R::zero(), u)
     }
 }
 

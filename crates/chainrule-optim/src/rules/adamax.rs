@@ -72,7 +72,7 @@ impl Formula<2> for Formulated {
         let m = R::of(self.take).mul_add(g - m, m);
         let u = Real::max(u * R::of(self.keep), g.abs() + R::of(self.eps));
         // Only where eps is 0 and every gradient was: then m is 0 too.
-        let direction = if u == R::zero() { R::zero() } else { m / u };
+        let direction = R::choose(u.equals(R::zero()), R::zero(), m / u);
         (R::of(self.step).mul_add(direction, p), [m, u])
     }
 }

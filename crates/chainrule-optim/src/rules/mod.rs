@@ -59,6 +59,6 @@ pub(crate) use settings;
 /// -1, 0 or 1.
 #[inline(always)]
 fn sign<R: Real>(x: R) -> R {
-    let side = if x > R::zero() { R::one() } else { -R::one() };
-    if x == R::zero() { R::zero() } else { side }
+    let side = R::choose(x.above(R::zero()), R::one(), -R::one());
+    R::choose(x.equals(R::zero()), R::zero(), side)
 }

@@ -83,10 +83,10 @@ impl Formula<2> for Formulated {
     fn next<R: Real>(self, p: R, g: R, [before, size]: [R; 2]) -> (R, [R; 2]) {
         let size = self.start.map_or(size, R::of);
         let agreement = sign(g) * sign(before);
-        let factor = if agreement > R::zero() { R::of(self.grow) } else { R::one() };
-        let factor = if agreement < R::zero() { R::of(self.shrink) } else { factor };
+        let factor = R::choose(agreement.above(R::zero()), R::of(self.grow), R::one());
+        let factor = R::choose(agreement.below(R::zero()), R::of(self.shrink), factor);
         let size = R::min(R::max(size * factor, R::of(self.smallest)), R::of(self.largest));
-        let g = if agreement < R::zero() { R::zero() } else { g };
+        let g = R::choose(agreement.below(R::zero()), R::zero(), g);
         (p - sign(g) * size, [g, size])
     }
 }

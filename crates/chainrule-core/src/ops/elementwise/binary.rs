@@ -1,5 +1,8 @@
 //! Functions of two numbers, comparisons, and the choice between two by a third; all with broadcasting.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use crate::array::Array;
 use crate::dtype::{DType, Element, with_element};
 use crate::error::{Error, Result};
@@ -94,11 +97,17 @@ impl Comparison {
 
 /// `op(a, b)` for f32, f64, and i64 (add, sub, mul, maximum and minimum), with broadcasting.
 ///
+/// On the GPU, an array of one element may stand on the CPU; its value is then the one of the moment of the call, in a captured step too.
+///
 /// # Errors
 /// Shapes that do not broadcast; different or other element types.
 pub fn binary(op: Binary, a: &Array, b: &Array) -> Result<Array> {
     let dtype = same_dtype(op.name(), a, b)?;
     let shape = Shape::broadcast(op.name(), a.shape(), b.shape())?;
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = cuda::common(op.name(), [("a", a), ("b", b)])? {
+        return cuda::binary(gpu, op, a, b, shape);
+    }
     let mut out = Array::stale(shape, dtype)?;
     match dtype {
         DType::F32 => floats::<f32>(op, a, b, &mut out)?,
@@ -145,11 +154,17 @@ fn integers(op: Binary, a: &Array, b: &Array, out: &mut Array) -> Result<()> {
 
 /// `op(a, b)` as u8, for f32, f64, i64 and u8, with broadcasting. Comparisons with NaN are false, but for `NotEqual`.
 ///
+/// On the GPU, an array of one element may stand on the CPU; its value is then the one of the moment of the call, in a captured step too.
+///
 /// # Errors
 /// Shapes that do not broadcast; different or other element types.
 pub fn compare(op: Comparison, a: &Array, b: &Array) -> Result<Array> {
     let dtype = same_dtype(op.name(), a, b)?;
     let shape = Shape::broadcast(op.name(), a.shape(), b.shape())?;
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = cuda::common(op.name(), [("a", a), ("b", b)])? {
+        return cuda::compare(gpu, op, a, b, shape);
+    }
     let mut out = Array::stale(shape, DType::U8)?;
     match dtype {
         DType::F32 => comparisons::<f32>(op, a, b, &mut out)?,
@@ -175,6 +190,8 @@ fn comparisons<T: Element>(op: Comparison, a: &Array, b: &Array, out: &mut Array
 
 /// `condition ? a : b` (PyTorch's `where`), with broadcasting; the condition is u8, any value but 0 is true.
 ///
+/// On the GPU, an array of one element may stand on the CPU; its value is then the one of the moment of the call, in a captured step too.
+///
 /// # Errors
 /// Shapes that do not broadcast; a condition that is not u8; `a` and `b` of different element types.
 pub fn select(condition: &Array, a: &Array, b: &Array) -> Result<Array> {
@@ -184,6 +201,10 @@ pub fn select(condition: &Array, a: &Array, b: &Array) -> Result<Array> {
         return Err(Error::DType { op: OP, got: condition.dtype(), expected: "u8 (truth values) as the condition" });
     }
     let shape = Shape::broadcast(OP, &Shape::broadcast(OP, a.shape(), b.shape())?, condition.shape())?;
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = cuda::common(OP, [("condition", condition), ("a", a), ("b", b)])? {
+        return cuda::select(gpu, OP, [condition, a, b], shape);
+    }
     let mut out = Array::stale(shape, dtype)?;
     let (condition, a, b) = (condition.broadcast_to(&shape)?, a.broadcast_to(&shape)?, b.broadcast_to(&shape)?);
     let layout = Layout::new(&shape, [condition.all_strides(), a.all_strides(), b.all_strides(), out.all_strides()]);

@@ -1,6 +1,12 @@
 //! Functions of one, two and three numbers, element by element; operands of two and three broadcast.
 
 mod binary;
+#[cfg(feature = "cuda")]
+mod cuda;
+#[cfg(test)]
+mod source;
+#[cfg(test)]
+mod symbol;
 mod table;
 
 pub use binary::{Binary, Comparison, binary, compare, select};
@@ -9,7 +15,7 @@ pub use table::{Kept, Unary};
 use crate::array::Array;
 use crate::error::Result;
 use crate::float::with_float;
-use crate::ops::{Float, expect_shape, same_dtype};
+use crate::ops::{Float, expect_shape, on_device, same_dtype};
 use crate::parallel::{self, Target};
 use crate::simd::{Kernel, Real, Simd};
 
@@ -25,6 +31,7 @@ pub(crate) trait Formula: Copy + Send + Sync {
 /// # Errors
 /// An element type other than f32 and f64.
 pub fn unary(op: Unary, x: &Array) -> Result<Array> {
+    on_device!(op.name(), [x], |gpu| cuda::unary(gpu, op, x));
     let x = x.contiguous()?;
     let mut out = Array::stale(*x.shape(), x.dtype())?;
     with_float!(op.name(), x.dtype(), T => {
@@ -52,11 +59,12 @@ pub fn unary_backward_by_kept(op: Unary, other: &Array, gradient: &Array, kept: 
 fn slopes(op: Unary, gradient: &Array, other: Option<&Array>, kept: &Array) -> Result<Array> {
     same_dtype(op.name(), gradient, kept)?;
     expect_shape(op.name(), "the gradient", gradient, kept.dims())?;
-    let (gradient, kept, other) = (gradient.contiguous()?, kept.contiguous()?, other.map(|o| o.contiguous()).transpose()?);
-    if let Some(other) = &other {
-        same_dtype(op.name(), other, &kept)?;
+    if let Some(other) = other {
+        same_dtype(op.name(), other, kept)?;
         expect_shape(op.name(), "the second gradient", other, kept.dims())?;
     }
+    on_device!(op.name(), [gradient, kept; other], |gpu| cuda::slopes(gpu, op, gradient, other, kept));
+    let (gradient, kept, other) = (gradient.contiguous()?, kept.contiguous()?, other.map(|o| o.contiguous()).transpose()?);
     let mut out = Array::stale(*kept.shape(), kept.dtype())?;
     with_float!(op.name(), kept.dtype(), T => {
         op.visit(Slope { gradient: gradient.slice::<T>(), other: other.as_ref().map(|o| o.slice()), kept: kept.slice(), out: out.slice_mut() });

@@ -105,7 +105,7 @@ impl Formula for Relu {
     }
     #[inline(always)]
     fn slopes<R: Real>(Past { gates: [h, ..], by_hidden, .. }: Past<R>) -> Slopes<R> {
-        Slopes { gates: [if h > R::zero() { by_hidden } else { R::zero() }; 4], memory: R::zero() }
+        Slopes { gates: [R::choose(h.above(R::zero()), by_hidden, R::zero()); 4], memory: R::zero() }
     }
 }
 

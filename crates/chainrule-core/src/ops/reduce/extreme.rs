@@ -4,6 +4,7 @@ use crate::array::Array;
 use crate::dtype::{DType, Element, with_element};
 use crate::error::{Error, Result};
 use crate::float::run_for;
+use crate::ops::on_device;
 use crate::parallel::{self, Target};
 use crate::simd::{Kernel, Simd};
 
@@ -30,6 +31,7 @@ fn extreme<T: Element>(op: &'static str, x: &Array, axis: isize, keep: bool, bet
         return Err(Error::shape(op, format!("dimension {axis} of {:?} is empty, expected at least one number", x.shape())));
     }
     let shape = if keep { x.shape().with(at, 1) } else { x.shape().without(at) };
+    on_device!(op, [x], |gpu| super::cuda::extreme(gpu, op, x, at, shape));
     let (mut values, mut places) = (Array::stale(shape, x.dtype())?, Array::stale(shape, DType::I64)?);
     let x = x.contiguous()?;
     let inner: usize = x.dims()[at + 1..].iter().product();

@@ -1,5 +1,7 @@
 //! Sums and extremes along dimensions.
 
+#[cfg(feature = "cuda")]
+mod cuda;
 mod extreme;
 mod sum;
 

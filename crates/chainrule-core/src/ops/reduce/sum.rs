@@ -8,6 +8,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::float::with_float;
+use crate::ops::on_device;
 use crate::parallel::{self, Target};
 use crate::shape::{MAX_RANK, Shape};
 use crate::simd::{Kernel, Simd, Vector};
@@ -25,6 +26,8 @@ pub fn sum(x: &Array, axes: &[usize], keep: bool) -> Result<Array> {
             return Err(Error::shape(OP, format!("dimension {axis} is named twice in {axes:?}")));
         }
     }
+    let kept = (0..x.rank()).filter(|&i| keep || !reduced[i]).fold(Shape::scalar(), |kept, i| kept.pushed(if reduced[i] { 1 } else { x.dims()[i] }));
+    on_device!(OP, [x], |gpu| super::cuda::sum(gpu, OP, x, &reduced, kept));
     let mut out = if x.dtype() == DType::U8 { x.cast(DType::I64)? } else { x.contiguous()? };
     let mut last = x.rank();
     while last > 0 {
@@ -37,10 +40,6 @@ pub fn sum(x: &Array, axes: &[usize], keep: bool) -> Result<Array> {
         }
         last = last.saturating_sub(1);
     }
-    if keep {
-        return Ok(out);
-    }
-    let kept = (0..x.rank()).filter(|&i| !reduced[i]).fold(Shape::scalar(), |kept, i| kept.pushed(x.dims()[i]));
     out.reshape(&kept)
 }
 

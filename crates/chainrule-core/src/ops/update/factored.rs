@@ -172,7 +172,7 @@ impl<T: Float> Scaled<T> {
     #[inline(always)]
     fn of<R: Real<Element = T>>(self, g: R, c: R) -> R {
         let u = g * R::of(self.scale) / Real::max(R::wrap(self.row) * c, R::of(self.least)).sqrt();
-        if g == R::zero() { R::zero() } else { u }
+        R::choose(g.equals(R::zero()), R::zero(), u)
     }
 }
 
