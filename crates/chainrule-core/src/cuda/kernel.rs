@@ -50,6 +50,13 @@ pub(super) fn name(number: usize) -> &'static str {
     NAMES.read().unwrap_or_else(|p| p.into_inner()).get(number).copied().unwrap_or("none")
 }
 
+/// A new number in that list.
+pub(super) fn number(name: &'static str) -> usize {
+    let mut names = NAMES.write().unwrap_or_else(|p| p.into_inner());
+    names.push(name);
+    names.len() - 1
+}
+
 /// The extents of a launch.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grid {
@@ -129,14 +136,7 @@ impl Source {
             // SAFETY: the function is loaded.
             unsafe { result::function::set_function_attribute(handle, which, shared as i32) }.during("cuda")?;
         }
-        let number = known.map_or_else(
-            || {
-                let mut names = NAMES.write().unwrap_or_else(|p| p.into_inner());
-                names.push(name);
-                names.len() - 1
-            },
-            |function| function.number,
-        );
+        let number = known.map_or_else(|| number(name), |function| function.number);
         let function = Function { handle, number, shared: shared.max(SHARED) };
         module.functions.write().unwrap_or_else(|p| p.into_inner()).insert(name, function);
         Ok(function)

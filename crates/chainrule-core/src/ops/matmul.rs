@@ -1,5 +1,8 @@
 //! Matrix products and the linear layer, on the engine in `crate::gemm`.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 pub use crate::gemm::Activation;
 
 use crate::array::Array;
@@ -8,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::float::with_float;
 use crate::gemm::{Batch, Bias, Epilogue, Matrix, MatrixMut, Number, gemm_batched, narrowed, paired};
 use crate::layout::Layout;
-use crate::ops::{expect_shape, same_dtype};
+use crate::ops::{expect_shape, on_cpu, on_device, same_dtype};
 use crate::shape::{MAX_RANK, Shape, Strides};
 use crate::simd;
 
@@ -45,6 +48,13 @@ impl<'a> Side<'a> {
     /// Of two dimensions.
     fn transposed(self) -> Side<'a> {
         Side { rows: self.columns, columns: self.rows, row: self.column, column: self.row, ..self }
+    }
+    /// One matrix on the right: all rows on the left are one tall matrix, where they are dense.
+    fn tall(self, right: &Side, batch: Shape) -> (Side<'a>, Shape) {
+        if right.batch > 0 || self.batch == 0 || !self.array.is_contiguous() {
+            return (self, batch);
+        }
+        (Side { rows: batch.count() * self.rows, row: self.columns as isize, column: 1, batch: 0, ..self }, Shape::scalar())
     }
     fn batch(&self) -> Shape {
         Shape::trusted(&self.array.dims()[..self.batch])
@@ -86,6 +96,7 @@ pub fn matmul_bf16(a: &Array, b: &Array) -> Result<Array> {
     if !matches!(dtype, DType::F32 | DType::BF16) {
         return Err(Error::DType { op: OP, got: dtype, expected: "f32 or bf16" });
     }
+    on_cpu!(OP, [a, b]);
     let mut out = if simd::has_pairs() { product(OP, a, b, true)? } else { product(OP, &rounded(a)?, &rounded(b)?, false)? };
     narrowed(out.slice_mut());
     Ok(out)
@@ -117,7 +128,9 @@ fn product(op: &'static str, a: &Array, b: &Array, pairs: bool) -> Result<Array>
         }
     }
     let dtype = if pairs { DType::F32 } else { a.dtype() };
-    let mut out = Array::stale(Shape::new(&dims[..rank])?, dtype)?;
+    let shape = Shape::new(&dims[..rank])?;
+    on_device!(op, [a, b], |gpu| cuda::product(op, gpu, a, b, batch, shape));
+    let mut out = Array::stale(shape, dtype)?;
     if pairs {
         let a = if a.rank() == 1 { paired(&a.unsqueeze(0)?, true)? } else { paired(a, true)? };
         let b = if b.rank() == 1 { paired(&b.unsqueeze(1)?, false)? } else { paired(b, false)? };
@@ -132,12 +145,8 @@ fn product(op: &'static str, a: &Array, b: &Array, pairs: bool) -> Result<Array>
 }
 
 /// `out` ← the products of a batch, or what they make if they are added to it. It is dense, and nobody else looks at its memory.
-fn multiply<T: Number>(mut left: Side, right: &Side, mut batch: Shape, out: &mut Array, adds: bool, epilogue: &Epilogue<T>, pairs: bool) {
-    // One matrix on the right: all rows on the left are one tall matrix.
-    if right.batch == 0 && left.batch > 0 && left.array.is_contiguous() {
-        left = Side { rows: batch.count() * left.rows, row: left.columns as isize, column: 1, batch: 0, ..left };
-        batch = Shape::scalar();
-    }
+fn multiply<T: Number>(left: Side, right: &Side, batch: Shape, out: &mut Array, adds: bool, epilogue: &Epilogue<T>, pairs: bool) {
+    let (left, batch) = left.tall(right, batch);
     let sizes @ [m, n, _] = [left.rows, right.columns, left.columns];
     struct Operands<T>(Matrix<T>, Matrix<T>, MatrixMut<T>);
     // SAFETY: addresses only; the products of a batch write different matrices.
@@ -189,6 +198,7 @@ pub fn linear_bf16(x: &Array, weight: &Array, bias: Option<&Array>, activation: 
     for other in [Some(weight), bias].into_iter().flatten() {
         same_dtype("linear", x, other)?;
     }
+    on_cpu!("linear", [x, weight; bias]);
     let bias = bias.map(rounded).transpose()?;
     let mut out = if simd::has_pairs() {
         layer(x, weight, bias.as_ref(), activation, true, None)?
@@ -214,6 +224,12 @@ fn layer(x: &Array, weight: &Array, bias: Option<&Array>, activation: Activation
         expect_shape(OP, "the bias", bias, &[outputs])?;
     }
     activation.expect_finite(OP)?;
+    let dims = x.shape().with(x.rank() - 1, outputs);
+    if let Some(onto) = &onto {
+        same_dtype(OP, x, onto)?;
+        expect_shape(OP, "what the product is added to", onto, &dims)?;
+    }
+    on_device!(OP, [x, weight; bias, onto], |gpu| cuda::layer(OP, gpu, [x, weight], bias, activation, onto));
     let dense_bias;
     let bias = match bias {
         Some(bias) if !bias.is_contiguous() => {
@@ -222,12 +238,9 @@ fn layer(x: &Array, weight: &Array, bias: Option<&Array>, activation: Activation
         }
         other => other,
     };
-    let dims = x.shape().with(x.rank() - 1, outputs);
     let (mut out, adds) = match onto {
         None => (Array::stale(Shape::new(&dims)?, dtype)?, false),
         Some(mut onto) => {
-            same_dtype(OP, x, &onto)?;
-            expect_shape(OP, "what the product is added to", &onto, &dims)?;
             onto.own()?;
             (onto, true)
         }

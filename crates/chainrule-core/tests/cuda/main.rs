@@ -2,9 +2,11 @@
 //!
 //! They run on whatever the CUDA driver offers: a GPU, or the one made of software (`scripts/soft-gpu cargo test -p chainrule-core --features cuda --test cuda`). Without a driver they say so and pass.
 
+mod convolution;
 mod copies;
 mod elementwise;
 mod loss;
 mod reduce;
 mod softmax;
+mod matmul;
 mod support;

@@ -4,8 +4,10 @@
 //!
 //! [`convolution`], [`convolution_input_gradient`] (with a bias the transposed convolution) and [`convolution_weight_gradient`] are linear in each operand and are each other's derivatives, so any order of gradient is made of them.
 //! f32 kernels of 3×3 at stride 1, and of 4×4 at stride 2, of many channels take fewer multiplications than the sum has (Winograd's minimal filters): what is not finite then spreads over a tile of 4×4 results, as NaN.
-//! All run on the kernels for images: a sequence is an image of one row; for a volume see `depth`.
+//! All run on the kernels for images: a sequence is an image of one row; for a volume see `depth`. A GPU has kernels for sequences and images, which add up every product.
 
+#[cfg(feature = "cuda")]
+mod cuda;
 mod depth;
 #[cfg(test)]
 mod tests;
@@ -18,7 +20,7 @@ use crate::convolution::{self as kernels, Geometry};
 use crate::error::{Error, Result};
 use crate::float::with_float;
 use crate::gemm::Activation;
-use crate::ops::{expect_shape, same_dtype};
+use crate::ops::{expect_shape, on_cpu, on_device, same_dtype};
 use crate::shape::{MAX_RANK, Shape};
 use depth::Depth;
 
@@ -230,6 +232,10 @@ pub fn convolution<const N: usize>(x: &Array, weight: &Array, bias: Option<&Arra
     }
     activation.expect_finite(op)?;
     let g = sizes.geometry();
+    if N == 3 {
+        on_cpu!(op, [x, weight; bias]);
+    }
+    on_device!(op, [x, weight; bias], |gpu| cuda::forward(op, gpu, &g, [x, weight], bias, activation, sizes.output_shape()?));
     with_float!(op, dtype, T => {
         let (x, weight, bias) = (sizes.input_images(x)?, weight.contiguous()?, bias.map(|b| b.contiguous()).transpose()?);
         let mut y = Array::stale(Shape::new(&[g.batch, g.out_channels, g.out_height, g.out_width])?, dtype)?;
@@ -253,6 +259,10 @@ pub fn convolution_input_gradient<const N: usize>(dy: &Array, weight: &Array, in
 fn spread<const N: usize>(op: &'static str, dy: &Array, weight: &Array, bias: Option<&Array>, sizes: &Sizes<N>) -> Result<Array> {
     let dtype = same_dtype(op, dy, weight)?;
     let g = sizes.geometry();
+    if N == 3 {
+        on_cpu!(op, [dy, weight; bias]);
+    }
+    on_device!(op, [dy, weight; bias], |gpu| cuda::input_gradient(op, gpu, &g, [dy, weight], bias, sizes.input_shape()?));
     with_float!(op, dtype, T => {
         let (dy, weight, bias) = (sizes.output_images(dy)?, weight.contiguous()?, bias.map(|b| b.contiguous()).transpose()?);
         let mut dx = Array::stale(sizes.image_dims()?, dtype)?;
@@ -271,6 +281,10 @@ pub fn convolution_weight_gradient<const N: usize>(x: &Array, dy: &Array, weight
     let sizes = window.sizes(op, x.dims(), weight)?;
     expect_shape(op, "the gradient", dy, &sizes.output_shape()?)?;
     let g = sizes.geometry();
+    if N == 3 {
+        on_cpu!(op, [x, dy]);
+    }
+    on_device!(op, [x, dy], |gpu| cuda::weight_gradient(op, gpu, &g, [x, dy], Shape::new(weight)?));
     with_float!(op, dtype, T => {
         let (x, dy) = (sizes.input_images(x)?, sizes.output_images(dy)?);
         let mut dw = Array::stale(Shape::new(weight)?, dtype)?;

@@ -1,0 +1,97 @@
+//! How kernels of ours cut a product: tiles of the result, and parts of a long k where tiles are few.
+
+use super::{Finish, own};
+use crate::array::Array;
+use crate::cuda::{Gpu, Grid};
+use crate::dtype::DType;
+use crate::error::Result;
+use crate::shape::Shape;
+
+/// The tile of a block; those of `tile.cuh`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tile {
+    Wide,
+    Middle,
+    Small,
+    Flat,
+}
+
+impl Tile {
+    #[cfg(test)]
+    pub(crate) const ALL: [Tile; 4] = [Tile::Wide, Tile::Middle, Tile::Small, Tile::Flat];
+
+    /// Rows and columns of the result, and what a slab takes of k.
+    pub(crate) fn sizes(self) -> [usize; 3] {
+        match self {
+            Tile::Wide => [128, 128, 8],
+            Tile::Middle => [64, 64, 16],
+            Tile::Small => [32, 32, 32],
+            Tile::Flat => [16, 128, 16],
+        }
+    }
+
+    pub(crate) fn threads(self) -> u32 {
+        if self == Tile::Flat { 128 } else { 256 }
+    }
+
+    /// The tiles that cover a result.
+    pub(crate) fn count(self, m: usize, n: usize) -> usize {
+        let [rows, columns, _] = self.sizes();
+        m.div_ceil(rows) * n.div_ceil(columns)
+    }
+
+    /// The largest tile that leaves enough blocks to fill a GPU.
+    pub(crate) fn choose(m: usize, n: usize, batch: usize) -> Tile {
+        let fills = |tile: Tile, blocks: usize| tile.count(m, n).saturating_mul(batch) >= blocks;
+        if m <= 16 && n >= 64 {
+            Tile::Flat
+        } else if m > 64 && n > 64 && fills(Tile::Wide, 128) {
+            Tile::Wide
+        } else if m > 32 && n > 32 && fills(Tile::Middle, 96) {
+            Tile::Middle
+        } else {
+            Tile::Small
+        }
+    }
+}
+
+/// The blocks that a cut aims at: one or two for each multiprocessor of a large GPU. The same for every GPU, so that sums are too.
+const BLOCKS: usize = 256;
+
+/// The parts of k, each but the last of `part`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cut {
+    pub part: usize,
+    pub parts: usize,
+}
+
+impl Cut {
+    /// For a k that `blocks` blocks walk in slabs.
+    pub(crate) fn new(blocks: usize, k: usize, slab: usize) -> Cut {
+        const SLABS: usize = 4;
+        const MOST: usize = 128;
+        let wanted = (BLOCKS / blocks.max(1)).min(k / (SLABS * slab)).min(MOST);
+        Cut::into_parts(wanted, k, slab)
+    }
+
+    /// Into about so many parts of whole slabs.
+    pub(crate) fn into_parts(wanted: usize, k: usize, slab: usize) -> Cut {
+        let part = k.div_ceil(wanted.max(1)).max(1).next_multiple_of(slab);
+        Cut { part, parts: k.div_ceil(part).max(1) }
+    }
+
+    /// Memory for the sums of all parts, `count` results each; none where there is only one part.
+    pub(crate) fn workspace(&self, gpu: &'static Gpu, count: usize) -> Result<Option<Array>> {
+        if self.parts == 1 {
+            return Ok(None);
+        }
+        Array::stale_on(gpu, Shape::new(&[self.parts, count])?, DType::F32).map(Some)
+    }
+
+    /// Adds the parts up and finishes the results, which are `count` and dense; the bias of number i is that of `(i / inner) % channels`.
+    pub(crate) fn sum(&self, gpu: &'static Gpu, parts: &Array, to: u64, count: usize, [inner, channels]: [usize; 2], finish: &Finish) -> Result<()> {
+        let numbers = [count, self.parts, inner.max(1), channels.max(1)].map(|number| number as u32);
+        let [count, parts_count, inner, channels] = &numbers;
+        own::KERNELS.launch(gpu, "sum_parts", Grid::blocks(count.div_ceil(32), 256), &[&parts.address(), &to, count, parts_count, inner, channels, finish])
+    }
+}
