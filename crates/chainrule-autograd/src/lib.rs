@@ -35,6 +35,7 @@ pub use chainrule_core::ops::pool::{Pool, Pool1d, Pool2d, Pool3d};
 pub use chainrule_core::ops::quantise::{Code, Nested, Quantisation, Quantised};
 pub use chainrule_core::ops::resample::{Filter, Interpolation, Scaling};
 pub use chainrule_core::ops::unfold::Patches;
+pub use chainrule_core::random::Stream;
 pub use chainrule_core::{Array, DType, Device, Element, Rng, Shape};
 pub use error::{Error, Result};
 pub use gradcheck::{GradCheck, gradcheck, gradcheck_second};

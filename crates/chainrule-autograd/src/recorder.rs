@@ -2,7 +2,7 @@
 
 use crate::pass::Keep;
 use crate::recording::{Kind, Node, NodeId, ParamId, Recording, Rule};
-use crate::{Array, DType, Error, Result, Tensor, Update};
+use crate::{Array, DType, Error, Result, Stream, Tensor, Update};
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -255,13 +255,13 @@ impl Recorder {
         Ok(())
     }
 
-    pub(crate) fn stream(&self) -> u64 {
+    pub(crate) fn stream(&self) -> Stream {
         if let Role::Inside(outer) = &self.role {
             return outer.stream();
         }
         let mut state = self.lock();
         state.streams += 1;
-        mix(self.key, state.streams)
+        Stream { key: self.key, number: state.streams }
     }
 
     /// Hands the recording to a pass, with the buffer updates so far. A releasing pass leaves the tape spent.
@@ -320,16 +320,6 @@ fn spares() -> MutexGuard<'static, Vec<Arc<Recorder>>> {
 
 fn full(op: &'static str) -> Error {
     Error::value(op, "the tape holds 2^32 operations, no more are possible")
-}
-
-/// The key of stream `n`: two rounds of SplitMix64's finaliser (Steele, Lea and Flood 2014).
-fn mix(key: u64, n: u64) -> u64 {
-    let round = |mut z: u64| {
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    };
-    round(key ^ round(n.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
 }
 
 impl std::fmt::Debug for Recorder {

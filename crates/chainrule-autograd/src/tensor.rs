@@ -2,7 +2,7 @@
 
 use crate::recorder::Recorder;
 use crate::recording::{NodeId, ParamId};
-use crate::{Array, DType, Device, Element, Result, Shape, Update};
+use crate::{Array, DType, Device, Element, Result, Shape, Stream, Update};
 use std::sync::Arc;
 
 /// An array that may lie on a [`Tape`](crate::Tape).
@@ -287,7 +287,7 @@ impl Tensor {
     /// assert_eq!(x.random_stream(), None);
     /// # Ok::<(), chainrule_autograd::Error>(())
     /// ```
-    pub fn random_stream(&self) -> Option<u64> {
+    pub fn random_stream(&self) -> Option<Stream> {
         self.recorder().map(|r| r.stream())
     }
 }

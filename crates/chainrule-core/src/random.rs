@@ -2,7 +2,11 @@
 //!
 //! The i-th number of a stream is a function of the stream's key and i alone. So numbers can be made in any order, by any number of threads, on any device, and a dropout mask need not be stored.
 
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
+
 use crate::array::Array;
+use crate::device::Device;
 use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
 use crate::float::Float;
@@ -40,6 +44,41 @@ pub(crate) fn words(key: u64, lane: u32, group: usize) -> [u32; GROUP] {
         }
     }
     out
+}
+
+/// A stream of random words, named by a key and a number: what a step draws for its n-th use of chance.
+///
+/// A captured step of a GPU draws new numbers at each replay: its key then stands in the GPU's memory and takes the place of this one, while numbers stay. A stream made of a word, with [`From`], has number 0 and is that word everywhere.
+///
+/// ```
+/// use chainrule_core::random::Stream;
+/// assert_ne!(Stream { key: 7, number: 1 }.word(), Stream { key: 7, number: 2 }.word());
+/// assert_eq!(Stream::from(7).word(), 7);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Stream {
+    /// The key that all streams of a step share.
+    pub key: u64,
+    /// Which of them, counted from 1.
+    pub number: u64,
+}
+
+impl Stream {
+    /// The word that all others of the stream follow from: two rounds of SplitMix64's finaliser (Steele, Lea and Flood 2014) on key and number.
+    pub fn word(self) -> u64 {
+        let round = |mut z: u64| {
+            z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        };
+        if self.number == 0 { self.key } else { round(self.key ^ round(self.number.wrapping_mul(0x9e37_79b9_7f4a_7c15))) }
+    }
+}
+
+impl From<u64> for Stream {
+    fn from(word: u64) -> Stream {
+        Stream { key: word, number: 0 }
+    }
 }
 
 /// A source of random numbers for a program: a key and how many numbers were drawn.
@@ -108,10 +147,19 @@ impl Rng {
 /// # Errors
 /// Another element type; bounds that are not finite; no memory.
 pub fn uniform(dims: &[usize], low: f64, high: f64, dtype: DType, rng: &mut Rng) -> Result<Array> {
+    uniform_on(dims, low, high, dtype, rng, &Device::Cpu)
+}
+
+/// The same numbers made on a device; on a GPU f32 alone.
+///
+/// # Errors
+/// As for [`uniform`]; a device that is missing or failed.
+pub fn uniform_on(dims: &[usize], low: f64, high: f64, dtype: DType, rng: &mut Rng, device: &Device) -> Result<Array> {
     if !(low.is_finite() && high.is_finite()) {
         return Err(Error::value("uniform", format!("bounds are {low} and {high}, expected finite numbers")));
     }
-    fill("uniform", dims, dtype, rng, |u, _| low + (high - low) * u)
+    let width = high - low;
+    fill("uniform", dims, dtype, rng, device, [low, width], |[low, width], u, _| low + width * u)
 }
 
 /// An array of normal numbers (Box and Muller), f32 or f64.
@@ -119,13 +167,35 @@ pub fn uniform(dims: &[usize], low: f64, high: f64, dtype: DType, rng: &mut Rng)
 /// # Errors
 /// Another element type; no memory.
 pub fn normal(dims: &[usize], mean: f64, deviation: f64, dtype: DType, rng: &mut Rng) -> Result<Array> {
-    fill("normal", dims, dtype, rng, |u, v| mean + deviation * (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos())
+    normal_on(dims, mean, deviation, dtype, rng, &Device::Cpu)
 }
 
-/// An array whose i-th element is made of two uniform numbers, functions of the stream and i.
-fn fill(op: &'static str, dims: &[usize], dtype: DType, rng: &mut Rng, f: impl Fn(f64, f64) -> f64 + Sync) -> Result<Array> {
-    let key = rng.next_u64();
-    let mut out = Array::stale(Shape::new(dims)?, dtype)?;
+/// The same numbers made on a device, but for the last bit of few; on a GPU f32 alone.
+///
+/// # Errors
+/// As for [`normal`]; a device that is missing or failed.
+pub fn normal_on(dims: &[usize], mean: f64, deviation: f64, dtype: DType, rng: &mut Rng, device: &Device) -> Result<Array> {
+    fill("normal", dims, dtype, rng, device, [mean, deviation], |[mean, deviation], u, v| mean + deviation * (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos())
+}
+
+/// An array whose i-th element is made of two uniform numbers, functions of the stream and i. On a GPU the operation's kernel is `f` with these parameters.
+fn fill(
+    op: &'static str,
+    dims: &[usize],
+    dtype: DType,
+    rng: &mut Rng,
+    device: &Device,
+    parameters: [f64; 2],
+    f: impl Fn([f64; 2], f64, f64) -> f64 + Sync,
+) -> Result<Array> {
+    let (key, shape) = (rng.next_u64(), Shape::new(dims)?);
+    match (*device, dtype) {
+        (Device::Cpu, _) => {}
+        #[cfg(feature = "cuda")]
+        (Device::Cuda(ordinal), DType::F32) => return cuda::fill(crate::cuda::Gpu::get(ordinal)?, op, shape, key, parameters),
+        (Device::Cuda(_), got) => return Err(Error::DType { op, got, expected: "f32 on a GPU" }),
+    }
+    let (mut out, f) = (Array::stale(shape, dtype)?, |u, v| f(parameters, u, v));
     match dtype {
         DType::F32 => fill_slice::<f32>(key, out.slice_mut(), f),
         DType::F64 => fill_slice::<f64>(key, out.slice_mut(), f),
@@ -153,15 +223,18 @@ fn fill_slice<T: Element>(key: u64, out: &mut [T], f: impl Fn(f64, f64) -> f64 +
 }
 
 /// `x` with every element dropped (set to 0) at probability `rate`, the others divided by 1 - rate (PyTorch's `dropout`).
-/// Which are dropped follows from `stream` alone, so the same call on a gradient is the backward pass.
+/// Which are dropped follows from `stream`, a [`Stream`] or its word, alone; so the same call on a gradient is the backward pass.
 ///
 /// # Errors
 /// A rate outside [0, 1]; an element type other than f32 and f64.
-pub fn dropout(x: &Array, rate: f64, stream: u64) -> Result<Array> {
+pub fn dropout(x: &Array, rate: f64, stream: impl Into<Stream>) -> Result<Array> {
     const OP: &str = "dropout";
     if !(0.0..=1.0).contains(&rate) {
         return Err(Error::value(OP, format!("rate is {rate}, expected 0 to 1")));
     }
+    let stream = stream.into();
+    crate::ops::on_device!(OP, [x], |gpu| cuda::dropout(gpu, OP, x, rate, stream));
+    let stream = stream.word();
     let x = x.contiguous()?;
     let mut out = Array::stale(*x.shape(), x.dtype())?;
     crate::float::with_float!(OP, x.dtype(), T => {

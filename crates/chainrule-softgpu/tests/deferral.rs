@@ -2,7 +2,7 @@
 mod client;
 
 use chainrule_softgpu::control;
-use client::{allocate, download, event, finish, good, in_own_process, pinned, start, status, stream, upload};
+use client::{allocate, download, event, finish, good, in_own_process, pinned, start, status, stream, upload, without_the_library};
 use cudarc::driver::sys::{self, CUresult};
 
 const NULL: sys::CUstream = std::ptr::null_mut();
@@ -20,6 +20,15 @@ fn the_device_is_the_software_one() {
         good!(sys::cuMemGetInfo_v2(&mut free, &mut total));
         assert!(name.starts_with(&b"chainrule".map(|byte| byte as _)));
         assert_eq!((major, minor, free), (8, 0, total));
+    });
+}
+
+#[test]
+fn without_the_library_the_control_says_so() {
+    without_the_library("without_the_library_the_control_says_so", || {
+        assert!(!control::is_software());
+        let error = control::counters().unwrap_err().to_string();
+        assert!(error.contains("no driver") || error.contains("a real one"), "{error}");
     });
 }
 

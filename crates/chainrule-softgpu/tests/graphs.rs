@@ -69,11 +69,12 @@ fn waiting_spoils_a_capture() {
     in_own_process("waiting_spoils_a_capture", || {
         start();
         let (stream, address) = (stream(), upload(&[1_u32]));
-        let waits: [fn(CUstream) -> CUresult; 4] = [
+        let waits: [fn(CUstream) -> CUresult; 5] = [
             |stream| status!(sys::cuStreamSynchronize(stream)),
             |stream| status!(sys::cuStreamQuery(stream)),
             |_| status!(sys::cuCtxSynchronize()),
             |_| status!(sys::cuMemsetD8_v2(0, 0, 0)),
+            |_| status!(sys::cuEventQuery(event())),
         ];
         for wait in waits {
             good!(sys::cuStreamBeginCapture_v2(stream, GLOBAL));
@@ -129,6 +130,22 @@ fn memory_freed_under_a_graph_is_found_when_it_is_launched() {
         assert_eq!(status!(sys::cuStreamSynchronize(stream)), CUresult::CUDA_ERROR_ILLEGAL_ADDRESS);
         let findings = control::take_findings().unwrap();
         assert!(findings[0].contains("in a graph") && findings[0].contains("freed"), "{findings:?}");
+    });
+}
+
+#[test]
+fn pinned_memory_freed_under_a_graph_is_found_when_it_is_launched() {
+    in_own_process("pinned_memory_freed_under_a_graph_is_found_when_it_is_launched", || {
+        start();
+        let (stream, address, mut source) = (stream(), allocate(4), std::ptr::null_mut());
+        good!(sys::cuMemHostAlloc(&mut source, 4, 0));
+        good!(sys::cuStreamBeginCapture_v2(stream, GLOBAL));
+        good!(sys::cuMemcpyHtoDAsync_v2(address, source, 4, stream));
+        let executable = instantiate(end(stream).unwrap());
+        good!(sys::cuMemFreeHost(source));
+        good!(sys::cuGraphLaunch(executable, stream));
+        assert_eq!(status!(sys::cuStreamSynchronize(stream)), CUresult::CUDA_ERROR_ILLEGAL_ADDRESS);
+        assert!(control::take_findings().unwrap()[0].contains("not pinned any more"));
     });
 }
 

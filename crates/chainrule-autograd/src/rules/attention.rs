@@ -47,7 +47,7 @@ impl Tensor {
             return Err(Error::value(OP, format!("the dropout rate is {}, expected 0 to 1", how.dropout)));
         }
         let stream = if how.dropout > 0.0 && self.is_training() { self.random_stream() } else { None };
-        let options = Options { causal: how.causal, scale: how.scale, dropout: stream.map(|stream| (how.dropout, stream)) };
+        let options = Options { causal: how.causal, scale: how.scale, dropout: stream.map(|stream| (how.dropout, stream.word())) };
         let mask = how.mask.as_ref();
         let Attended { output, log2_sum } = attention::attention(&self.array, &key.array, &value.array, mask.map(|m| &m.array), &options)?;
         let all = [self, key, value, mask.unwrap_or(value)];

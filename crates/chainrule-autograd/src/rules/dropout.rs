@@ -1,6 +1,6 @@
 //! Dropout (Srivastava et al. 2014), whose mask follows from a random stream and is never stored; and of whole channels, of whole samples, and for self-normalising networks.
 
-use crate::{Error, Keep, Result, Tensor};
+use crate::{Error, Keep, Result, Stream, Tensor};
 use chainrule_core::ops;
 
 impl Tensor {
@@ -78,7 +78,7 @@ impl Tensor {
     }
 
     /// The stream that tells what to drop, if anything is.
-    fn dropping(&self, op: &'static str, rate: f64) -> Result<Option<u64>> {
+    fn dropping(&self, op: &'static str, rate: f64) -> Result<Option<Stream>> {
         if !(0.0..=1.0).contains(&rate) {
             return Err(Error::value(op, format!("the rate is {rate}, expected 0 to 1")));
         }
@@ -100,7 +100,7 @@ impl Tensor {
 }
 
 /// Linear in x, and so its own rule.
-fn dropped(x: &Tensor, rate: f64, stream: u64) -> Result<Tensor> {
+fn dropped(x: &Tensor, rate: f64, stream: Stream) -> Result<Tensor> {
     let y = ops::dropout(&x.array, rate, stream)?;
     Tensor::record("dropout", [x], Keep::NONE, y, move |pass| Ok([Some(dropped(pass.grad(), rate, stream)?)]))
 }

@@ -90,7 +90,7 @@ impl Tensor {
         }
         match self.random_stream() {
             Some(stream) if self.is_training() => {
-                let slopes = Tensor::uniform(self.dims(), lower, upper, self.dtype(), &mut Rng::seeded(stream))?.to(&self.device())?;
+                let slopes = Tensor::uniform(self.dims(), lower, upper, self.dtype(), &mut Rng::seeded(stream.word()))?.to(&self.device())?;
                 let positive = self.greater(&Tensor::scalar(0.0, self.dtype())?)?;
                 self.mul(&slopes.masked_fill(&positive, 1.0)?)
             }

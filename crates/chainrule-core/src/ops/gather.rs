@@ -1,13 +1,18 @@
 //! Elements picked and put by an index each: `x[i, indices[i, j, k], k]` for `axis` 1. Indices are i64; a negative or too large one is an error that names it.
 //!
 //! Putting runs in the order of the indices, so what lands where is defined, and sums have the same bits for any number of threads.
+//!
+//! On a GPU nothing waits for the indices, so one that is outside is no error: what it picks has all bits set (NaN, or -1 for integers), what it would put is left out.
+
+#[cfg(feature = "cuda")]
+mod cuda;
 
 use crate::array::Array;
 use crate::dtype::{DType, Element, with_element};
 use crate::error::{Error, Result};
 use crate::float::with_float;
 use crate::ops::index::positions;
-use crate::ops::same_dtype;
+use crate::ops::{on_device, same_dtype};
 use crate::parallel::{self, Target};
 use crate::shape::{MAX_RANK, Shape, Strides};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +29,8 @@ struct Places {
 }
 
 impl Places {
-    fn new(op: &'static str, x: &Shape, axis: isize, indices: &Array) -> Result<Places> {
+    /// The dimension, for indices that fit.
+    fn axis(op: &'static str, x: &Shape, axis: isize, indices: &Array) -> Result<usize> {
         let at = x.axis(op, axis)?;
         let fits = indices.rank() == x.rank() && (0..x.rank()).all(|i| i == at || indices.dims()[i] <= x.dims()[i]);
         if !fits {
@@ -36,6 +42,10 @@ impl Places {
         if indices.dtype() != DType::I64 {
             return Err(Error::DType { op, got: indices.dtype(), expected: "i64 indices" });
         }
+        Ok(at)
+    }
+
+    fn new(x: &Shape, at: usize, indices: &Array) -> Result<Places> {
         let row = indices.dims()[x.rank() - 1];
         Ok(Places { indices: indices.contiguous()?, axis: at, extent: x.dims()[at], strides: x.dense_strides(), row })
     }
@@ -89,9 +99,11 @@ impl Places {
 /// # Errors
 /// Indices that do not fit; an index outside the dimension.
 pub fn gather(x: &Array, axis: isize, indices: &Array) -> Result<Array> {
-    let x = x.contiguous()?;
     const OP: &str = "gather";
-    let places = Places::new(OP, x.shape(), axis, indices)?;
+    let at = Places::axis(OP, x.shape(), axis, indices)?;
+    on_device!(OP, [x, indices], |gpu| cuda::gather(gpu, OP, x, at, indices));
+    let x = x.contiguous()?;
+    let places = Places::new(x.shape(), at, indices)?;
     if places.extent == 0 {
         places.check(OP)?;
     }
@@ -147,9 +159,14 @@ pub fn scatter(mut base: Array, axis: isize, indices: &Array, source: &Array, jo
     for (i, &extent) in indices.dims().iter().enumerate() {
         part = part.narrow(i as isize, 0, extent)?;
     }
+    let at = Places::axis(OP, base.shape(), axis, indices)?;
+    on_device!(OP, [base, indices, source], |gpu| {
+        base.own()?;
+        cuda::scatter(gpu, OP, base, at, indices, &part, join)
+    });
     let part = part.contiguous()?;
     // Everything is checked before anything is written.
-    let places = Places::new(OP, base.shape(), axis, indices)?;
+    let places = Places::new(base.shape(), at, indices)?;
     places.check(OP)?;
     if join != Join::Write && !matches!(base.dtype(), DType::F32 | DType::F64 | DType::I64) {
         return Err(Error::DType { op: OP, got: base.dtype(), expected: "f32, f64 or i64" });

@@ -1,12 +1,17 @@
 //! Picking, writing and adding rows by index. Indices are i64; a negative or too large one is an error that names it.
 //!
 //! Additions run in the order of the indices, a column of the trailing dimensions each on one thread, so sums have the same bits for any number of threads.
+//!
+//! On a GPU nothing waits for the indices, so one that is outside is no error: what it picks has all bits set (NaN, or -1 for integers), what it would put is left out. Negative ones are outside but for [`flat_positions`], as on the CPU.
+
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
 
 use crate::array::Array;
 use crate::dtype::{DType, Element, with_element};
 use crate::error::{Error, Result};
 use crate::float::with_float;
-use crate::ops::same_dtype;
+use crate::ops::{on_device, same_dtype};
 use crate::parallel::{self, Target};
 use crate::shape::Shape;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +49,7 @@ fn sides(shape: &Shape, axis: usize) -> (usize, usize) {
 pub fn index_select(x: &Array, axis: isize, indices: &Array) -> Result<Array> {
     const OP: &str = "index_select";
     let at = x.shape().axis(OP, axis)?;
+    on_device!(OP, [x, indices], |gpu| cuda::index_select(gpu, OP, x, at, indices));
     let indices = positions(OP, indices, x.dims()[at])?;
     let shape = Shape::joined([&x.dims()[..at], indices.dims(), &x.dims()[at + 1..]])?;
     let x = x.contiguous()?;
@@ -72,10 +78,12 @@ pub fn index_select(x: &Array, axis: isize, indices: &Array) -> Result<Array> {
 /// An index outside the dimension; a source whose shape is not that of `index_select`; element types other than f32, f64 and i64, or different ones.
 pub fn index_add(base: Array, axis: isize, indices: &Array, source: &Array) -> Result<Array> {
     const OP: &str = "index_add";
+    let at = expect_rows(OP, &base, axis, indices, source)?;
+    on_device!(OP, [base, indices, source], |gpu| cuda::join(gpu, OP, base, at, indices, source, super::gather::Join::Sum));
     if base.dtype() == DType::I64 {
-        return into_rows(OP, base, axis, indices, source, |old: &mut i64, new| *old = old.wrapping_add(new));
+        return into_rows(OP, base, at, indices, source, |old: &mut i64, new| *old = old.wrapping_add(new));
     }
-    with_float!(OP, base.dtype(), T => into_rows(OP, base, axis, indices, source, |old: &mut T, new| *old += new))
+    with_float!(OP, base.dtype(), T => into_rows(OP, base, at, indices, source, |old: &mut T, new| *old += new))
 }
 
 /// `out = base; out[.., indices[k], ..] = source[.., k, ..]`, the last of equal indices staying (PyTorch's `index_copy`). In place when nothing else holds `base`.
@@ -83,15 +91,23 @@ pub fn index_add(base: Array, axis: isize, indices: &Array, source: &Array) -> R
 /// # Errors
 /// An index outside the dimension; a source whose shape is not that of `index_select`; different element types.
 pub fn index_copy(base: Array, axis: isize, indices: &Array, source: &Array) -> Result<Array> {
-    with_element!(base.dtype(), T => into_rows("index_copy", base, axis, indices, source, |old: &mut T, new| *old = new))
+    const OP: &str = "index_copy";
+    let at = expect_rows(OP, &base, axis, indices, source)?;
+    on_device!(OP, [base, indices, source], |gpu| cuda::join(gpu, OP, base, at, indices, source, super::gather::Join::Write));
+    with_element!(base.dtype(), T => into_rows(OP, base, at, indices, source, |old: &mut T, new| *old = new))
 }
 
-fn into_rows<T: Element>(op: &'static str, mut base: Array, axis: isize, indices: &Array, source: &Array, join: impl Fn(&mut T, T) + Sync) -> Result<Array> {
+/// The dimension, of which the source holds a row for each index.
+fn expect_rows(op: &'static str, base: &Array, axis: isize, indices: &Array, source: &Array) -> Result<usize> {
     let at = base.shape().axis(op, axis)?;
-    let indices = positions(op, indices, base.dims()[at])?;
     let expected = Shape::joined([&base.dims()[..at], indices.dims(), &base.dims()[at + 1..]])?;
     crate::ops::expect_shape(op, "the source", source, &expected)?;
-    same_dtype(op, &base, source)?;
+    same_dtype(op, base, source)?;
+    Ok(at)
+}
+
+fn into_rows<T: Element>(op: &'static str, mut base: Array, at: usize, indices: &Array, source: &Array, join: impl Fn(&mut T, T) + Sync) -> Result<Array> {
+    let indices = positions(op, indices, base.dims()[at])?;
     let source = source.contiguous()?;
     let (outer, inner) = sides(base.shape(), at);
     let (extent, count) = (base.dims()[at], indices.count());
@@ -133,12 +149,17 @@ pub fn flat_positions(op: &'static str, dims: &[usize], indices: &[&Array]) -> R
     let mut shape = Shape::scalar();
     for i in indices {
         shape = Shape::broadcast(op, &shape, i.shape())?;
+        if i.dtype() != DType::I64 {
+            return Err(Error::DType { op, got: i.dtype(), expected: "i64 indices" });
+        }
+    }
+    #[cfg(feature = "cuda")]
+    if let crate::Device::Cuda(ordinal) = crate::ops::common_device(op, &indices.iter().map(|i| Some(("indices", *i))).collect::<Vec<_>>())? {
+        let broadcast = indices.iter().map(|i| i.broadcast_to(&shape)).collect::<Result<Vec<_>>>()?;
+        return cuda::flat_positions(crate::cuda::Gpu::get(ordinal)?, op, dims, &broadcast);
     }
     let mut flat = Array::filled(shape, 0.0, DType::I64)?;
     for (axis, (&extent, index)) in dims.iter().zip(indices).enumerate() {
-        if index.dtype() != DType::I64 {
-            return Err(Error::DType { op, got: index.dtype(), expected: "i64 indices" });
-        }
         let index = index.broadcast_to(&shape)?.contiguous()?;
         let n = extent as i64;
         for (flat, &i) in flat.slice_mut::<i64>().iter_mut().zip(index.slice::<i64>()) {
@@ -156,7 +177,9 @@ pub fn flat_positions(op: &'static str, dims: &[usize], indices: &[&Array]) -> R
 /// # Errors
 /// An index outside `0..classes`; more than 8 dimensions.
 pub fn one_hot(indices: &Array, classes: usize, dtype: DType) -> Result<Array> {
-    let rows = positions("one_hot", indices, classes)?;
+    const OP: &str = "one_hot";
+    on_device!(OP, [indices], |gpu| cuda::one_hot(gpu, OP, indices, classes, dtype));
+    let rows = positions(OP, indices, classes)?;
     let mut out = Array::zeros(&Shape::joined([indices.dims(), &[classes], &[]])?, dtype)?;
     with_element!(dtype, T => {
         let to = out.slice_mut::<T>();

@@ -1,8 +1,11 @@
 //! Several arrays into one.
 
+#[cfg(feature = "cuda")]
+mod cuda;
+
 use crate::array::{Array, write_into};
 use crate::error::{Error, Result};
-use crate::ops::same_dtype;
+use crate::ops::{on_device, same_dtype};
 use crate::shape::Shape;
 
 /// The arrays side by side along `axis` (PyTorch's `cat`): `[.., n_i, ..] -> [.., sum n_i, ..]`.
@@ -21,7 +24,12 @@ pub fn concatenate(arrays: &[&Array], axis: isize) -> Result<Array> {
         }
         extent += a.dims()[at];
     }
-    let out = Array::stale(Shape::new(first.shape().with(at, extent).dims())?, first.dtype())?;
+    let shape = Shape::new(first.shape().with(at, extent).dims())?;
+    #[cfg(feature = "cuda")]
+    if let crate::Device::Cuda(ordinal) = crate::ops::common_device(OP, &arrays.iter().map(|a| Some(("input", *a))).collect::<Vec<_>>())? {
+        return cuda::concatenate(crate::cuda::Gpu::get(ordinal)?, arrays, at, shape);
+    }
+    let out = Array::stale(shape, first.dtype())?;
     let mut start = 0;
     for a in arrays {
         let mut part = out.narrow(at as isize, start, a.dims()[at])?;
@@ -58,6 +66,7 @@ pub fn place(mut base: Array, x: &Array, starts: &[usize]) -> Result<Array> {
     for (i, &start) in starts.iter().enumerate() {
         part = part.narrow(i as isize, start, x.dims()[i])?;
     }
+    on_device!(OP, [base, x], |gpu| crate::array::write_into_on(gpu, x, &part).map(|()| base));
     write_into(x, &mut part);
     Ok(base)
 }
@@ -67,9 +76,11 @@ pub fn place(mut base: Array, x: &Array, starts: &[usize]) -> Result<Array> {
 /// # Errors
 /// An `x` that does not have the shape of that diagonal.
 pub fn place_diagonal(dims: &[usize], x: &Array, offset: isize, a: isize, b: isize) -> Result<Array> {
-    let out = Array::zeros(dims, x.dtype())?;
+    const OP: &str = "diagonal";
+    let out = Array::full_on(dims, 0.0, x.dtype(), &x.device())?;
     let mut diagonal = out.diagonal(offset, a, b)?;
-    crate::ops::expect_shape("diagonal", "the part", x, diagonal.dims())?;
+    crate::ops::expect_shape(OP, "the part", x, diagonal.dims())?;
+    on_device!(OP, [x], |gpu| crate::array::write_into_on(gpu, x, &diagonal).map(|()| out));
     write_into(x, &mut diagonal);
     Ok(out)
 }

@@ -70,13 +70,16 @@ pub(crate) fn plain<A: std::borrow::Borrow<Array>>(array: &A) -> &Array {
     array.borrow()
 }
 
-/// An error unless the array has the element type that kernels of the GPU compute in.
+/// An error unless the array holds f32, the only floats that kernels of a GPU compute with.
 #[cfg(feature = "cuda")]
 pub(crate) fn expect_f32_on_device(op: &'static str, x: &Array) -> Result<()> {
-    match x.dtype() {
-        DType::F32 => Ok(()),
-        got => Err(Error::DType { op, got, expected: "f32 on the GPU" }),
-    }
+    if x.dtype() == DType::F32 { Ok(()) } else { Err(Error::DType { op, got: x.dtype(), expected: "f32 on a GPU" }) }
+}
+
+/// An error unless a kernel, which counts with 32 bits, can number so many elements.
+#[cfg(feature = "cuda")]
+pub(crate) fn expect_countable(op: &'static str, count: usize) -> Result<u32> {
+    u32::try_from(count).map_err(|_| Error::shape(op, format!("{count} elements are more than a kernel counts (2^32 - 1); cut the array in parts")))
 }
 
 /// An error unless both arrays have one element type.

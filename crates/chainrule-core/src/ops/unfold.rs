@@ -5,6 +5,7 @@
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::float::{Float, with_float};
+use crate::ops::on_cpu;
 use crate::parallel::{self, Target};
 use std::ops::Range;
 
@@ -96,6 +97,7 @@ fn split<'a, const N: usize>(op: &'static str, dims: &'a [usize], expected: &str
 pub fn unfold(x: &Array, patches: &Patches) -> Result<Array> {
     const OP: &str = "unfold";
     let (batch, [channels, height, width]) = split(OP, x.dims(), "[N, C, H, W] or [C, H, W]")?;
+    on_cpu!(OP, [x]);
     let (input, output) = ([height, width], patches.output_size(OP, [height, width])?);
     let taps = patches.kernel[0].saturating_mul(patches.kernel[1]);
     let mut columns = Array::zeros(&[batch, &[channels.saturating_mul(taps), output[0] * output[1]]].concat(), x.dtype())?;
@@ -122,6 +124,7 @@ pub fn unfold(x: &Array, patches: &Patches) -> Result<Array> {
 pub fn fold(columns: &Array, size: [usize; 2], patches: &Patches) -> Result<Array> {
     const OP: &str = "fold";
     let (batch, [rows, windows]) = split(OP, columns.dims(), "[N, C · KH · KW, L] or [C · KH · KW, L]")?;
+    on_cpu!(OP, [columns]);
     let output = patches.output_size(OP, size)?;
     let taps = patches.kernel[0].saturating_mul(patches.kernel[1]);
     if !rows.is_multiple_of(taps) || windows != output[0] * output[1] {

@@ -5,8 +5,11 @@
 mod convolution;
 mod copies;
 mod elementwise;
+mod index;
 mod loss;
+mod matmul;
+mod pool;
+mod random;
 mod reduce;
 mod softmax;
-mod matmul;
 mod support;

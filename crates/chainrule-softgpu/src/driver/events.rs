@@ -1,5 +1,5 @@
 //! `cuEvent…`.
-use crate::call::{Needs, answer, give};
+use crate::call::{Needs, RELAXED, answer, give};
 use crate::event::{DISABLE_TIMING, Event};
 use crate::machine::Machine;
 use crate::operation::Operation;
@@ -70,6 +70,7 @@ pub unsafe extern "C" fn cuEventRecordWithFlags(event: u64, stream: u64, _flags:
 pub unsafe extern "C" fn cuEventQuery(event: u64) -> Status {
     answer("cuEventQuery", Needs::Context, |machine| {
         machine.uncaptured_event(event)?;
+        machine.guard_unsafe_call(RELAXED.get())?;
         machine.run_a_little();
         machine.health()?;
         if machine.event(event)?.is_finished() { Ok(()) } else { Err(Status::NOT_READY) }
@@ -80,6 +81,7 @@ pub unsafe extern "C" fn cuEventQuery(event: u64) -> Status {
 pub unsafe extern "C" fn cuEventSynchronize(event: u64) -> Status {
     answer("cuEventSynchronize", Needs::Context, |machine| {
         machine.uncaptured_event(event)?;
+        machine.guard_unsafe_call(RELAXED.get())?;
         machine.counters.event_synchronisations += 1;
         machine.finish_event(event)
     })

@@ -1,5 +1,5 @@
 //! `cuModule…`: images are PTX texts.
-use crate::call::{Needs, answer, give};
+use crate::call::{Needs, RELAXED, answer, give};
 use crate::status::{Outcome, Status};
 use std::ffi::{CStr, c_char, c_uint, c_void};
 
@@ -20,6 +20,7 @@ pub unsafe extern "C" fn cuModuleLoadData(module: *mut u64, image: *const c_void
     answer("cuModuleLoadData", Needs::Context, |machine| {
         // SAFETY: PTX is given as a text that ends in a zero, by the driver's contract.
         let text = unsafe { text_of(image.cast()) }?;
+        machine.guard_unsafe_call(RELAXED.get())?;
         let handle = machine.load_module(text)?;
         // SAFETY: a place for the result, by the driver's contract.
         unsafe { give(module, handle) }
@@ -44,6 +45,7 @@ pub unsafe extern "C" fn cuModuleLoad(module: *mut u64, path: *const c_char) -> 
         // SAFETY: a path that ends in a zero, by the driver's contract.
         let path = unsafe { text_of(path) }?;
         let text = std::fs::read_to_string(path).map_err(|_| Status::FILE_NOT_FOUND)?;
+        machine.guard_unsafe_call(RELAXED.get())?;
         let handle = machine.load_module(&text)?;
         // SAFETY: a place for the result, by the driver's contract.
         unsafe { give(module, handle) }
@@ -52,7 +54,10 @@ pub unsafe extern "C" fn cuModuleLoad(module: *mut u64, path: *const c_char) -> 
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cuModuleUnload(module: u64) -> Status {
-    answer("cuModuleUnload", Needs::Context, |machine| machine.unload_module(module))
+    answer("cuModuleUnload", Needs::Context, |machine| {
+        machine.guard_unsafe_call(RELAXED.get())?;
+        machine.unload_module(module)
+    })
 }
 
 #[unsafe(no_mangle)]

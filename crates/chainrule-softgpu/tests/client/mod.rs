@@ -11,11 +11,20 @@ const INSIDE: &str = "CHAINRULE_SOFTGPU_TEST_INSIDE";
 
 /// Runs the body of the test `name` in a process in which the driver is the software GPU.
 pub fn in_own_process(name: &str, body: impl FnOnce()) {
+    run_again(name, links, body);
+}
+
+/// Runs the body of the test `name` in a process that finds no software GPU.
+pub fn without_the_library(name: &str, body: impl FnOnce()) {
+    run_again(name, |_| PathBuf::new(), body);
+}
+
+fn run_again(name: &str, folder: impl FnOnce(&Path) -> PathBuf, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return body();
     }
     let executable = std::env::current_exe().expect("the test's own file");
-    let folder = links(executable.parent().expect("the folder of the test"));
+    let folder = folder(executable.parent().expect("the folder of the test"));
     let test = Command::new(&executable).args([name, "--exact", "--nocapture", "--test-threads=1"]).env(INSIDE, "1").env("LD_LIBRARY_PATH", folder).output();
     let output = test.expect("the test starts again");
     let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

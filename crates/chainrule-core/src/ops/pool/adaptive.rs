@@ -2,13 +2,15 @@
 //!
 //! Window `o` of `n` over a dimension of size `s` holds the positions `floor(o s / n) .. ceil((o + 1) s / n)`; windows may overlap.
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{Planes, expect_gradient};
 use crate::array::Array;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::float::with_float;
-use crate::ops::row;
+use crate::ops::{on_device, row};
 use crate::parallel::Target;
 use crate::simd::{Kernel, Simd};
 use std::ops::Range;
@@ -20,6 +22,7 @@ use std::ops::Range;
 pub fn adaptive_avg_pool2d(x: &Array, output: [usize; 2]) -> Result<Array> {
     const OP: &str = "adaptive_avg_pool2d";
     let (planes, shape) = Planes::new(OP, x.dims(), |input| filled(OP, input, output))?;
+    on_device!(OP, [x], |gpu| cuda::adaptive_average(gpu, OP, x, &planes, shape));
     let x = x.contiguous()?;
     let mut y = Array::stale(shape, x.dtype())?;
     with_float!(OP, x.dtype(), T => {
@@ -41,6 +44,7 @@ pub fn adaptive_avg_pool2d(x: &Array, output: [usize; 2]) -> Result<Array> {
 pub fn adaptive_avg_pool2d_backward(dy: &Array, input_dims: &[usize]) -> Result<Array> {
     const OP: &str = "adaptive_avg_pool2d_backward";
     let planes = planes_of(OP, dy, input_dims)?;
+    on_device!(OP, [dy], |gpu| cuda::adaptive_average_backward(gpu, OP, dy, &planes, input_dims));
     let dy = dy.contiguous()?;
     let mut dx = Array::stale(crate::Shape::new(input_dims)?, dy.dtype())?;
     with_float!(OP, dy.dtype(), T => {
@@ -62,6 +66,7 @@ pub fn adaptive_avg_pool2d_backward(dy: &Array, input_dims: &[usize]) -> Result<
 pub fn adaptive_max_pool2d(x: &Array, output: [usize; 2]) -> Result<(Array, Array)> {
     const OP: &str = "adaptive_max_pool2d";
     let (planes, shape) = Planes::new(OP, x.dims(), |input| filled(OP, input, output))?;
+    on_device!(OP, [x], |gpu| cuda::adaptive_max(gpu, OP, x, &planes, shape));
     let x = x.contiguous()?;
     let (mut y, mut positions) = (Array::stale(shape, x.dtype())?, Array::stale(shape, DType::I64)?);
     with_float!(OP, x.dtype(), T => {
@@ -99,7 +104,11 @@ pub fn adaptive_max_pool2d(x: &Array, output: [usize; 2]) -> Result<(Array, Arra
 pub fn adaptive_max_pool2d_backward(dy: &Array, positions: &Array, input_dims: &[usize]) -> Result<Array> {
     const OP: &str = "adaptive_max_pool2d_backward";
     let planes = planes_of(OP, dy, input_dims)?;
-    let (dy, positions) = (dy.contiguous()?, inside(OP, positions, dy.dims(), &planes)?);
+    expect_positions(OP, positions, dy.dims())?;
+    on_device!(OP, [dy, positions], |_gpu| {
+        cuda::put(dy, positions, [planes.count, planes.input_size()], input_dims, crate::ops::gather::Join::Sum)
+    });
+    let (dy, positions) = (dy.contiguous()?, inside(OP, positions, &planes)?);
     let mut dx = Array::zeros(input_dims, dy.dtype())?;
     with_float!(OP, dy.dtype(), T => {
         let (dy, positions, target) = (dy.slice::<T>(), positions.slice::<i64>(), Target::new(dx.slice_mut::<T>()));
@@ -126,7 +135,9 @@ pub fn adaptive_max_pool2d_gather(x: &Array, positions: &Array) -> Result<Array>
     const OP: &str = "adaptive_max_pool2d_gather";
     let output = positions.dims().last_chunk::<2>().copied().unwrap_or_default();
     let (planes, shape) = Planes::new(OP, x.dims(), |input| filled(OP, input, output))?;
-    let (x, positions) = (x.contiguous()?, inside(OP, positions, &shape, &planes)?);
+    expect_positions(OP, positions, &shape)?;
+    on_device!(OP, [x, positions], |_gpu| cuda::pick(x, positions, planes.count));
+    let (x, positions) = (x.contiguous()?, inside(OP, positions, &planes)?);
     let mut y = Array::stale(shape, x.dtype())?;
     with_float!(OP, x.dtype(), T => {
         let (x, positions) = (x.slice::<T>(), positions.slice::<i64>());
@@ -159,11 +170,14 @@ fn planes_of(op: &'static str, dy: &Array, input_dims: &[usize]) -> Result<Plane
     Ok(planes)
 }
 
-fn inside(op: &'static str, positions: &Array, dims: &[usize], planes: &Planes) -> Result<Array> {
+fn expect_positions(op: &'static str, positions: &Array, dims: &[usize]) -> Result<()> {
     if positions.dtype() != DType::I64 {
         return Err(Error::DType { op, got: positions.dtype(), expected: "i64 positions" });
     }
-    crate::ops::expect_shape(op, "the array of positions", positions, dims)?;
+    crate::ops::expect_shape(op, "the array of positions", positions, dims)
+}
+
+fn inside(op: &'static str, positions: &Array, planes: &Planes) -> Result<Array> {
     let positions = positions.contiguous()?;
     match positions.slice::<i64>().iter().find(|&&p| !(0..planes.input_size() as i64).contains(&p)) {
         None => Ok(positions),

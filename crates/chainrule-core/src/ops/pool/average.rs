@@ -2,12 +2,15 @@
 //!
 //! The divisor `d_o` is `divisor` if given; else the number of the window's positions inside the plane and, with `count_include_pad`, its padding.
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::windows::{PIECE, Reduce, Tap, put, spaced, walk};
 use super::{Planes, Pool2d, expect_gradient};
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::float::with_float;
+use crate::ops::on_device;
 use crate::parallel::Target;
 use crate::simd::{Kernel, Simd};
 
@@ -19,6 +22,7 @@ pub fn avg_pool2d(x: &Array, pool: &Pool2d, count_include_pad: bool, divisor: Op
     const OP: &str = "avg_pool2d";
     let (planes, shape) = Planes::new(OP, x.dims(), |input| pool.output_size(OP, input))?;
     expect_divisor(OP, divisor)?;
+    on_device!(OP, [x], |gpu| cuda::average(gpu, OP, x, pool, &planes, shape, cuda::Means { count_include_pad, divisor, backward: false }));
     let x = x.contiguous()?;
     let mut y = Array::stale(shape, x.dtype())?;
     with_float!(OP, x.dtype(), T => {
@@ -43,6 +47,10 @@ pub fn avg_pool2d_backward(dy: &Array, input_dims: &[usize], pool: &Pool2d, coun
     let (planes, shape) = Planes::new(OP, input_dims, |input| pool.output_size(OP, input))?;
     expect_gradient(OP, dy, &shape)?;
     expect_divisor(OP, divisor)?;
+    on_device!(OP, [dy], |gpu| {
+        let shape = crate::Shape::new(input_dims)?;
+        cuda::average(gpu, OP, dy, pool, &planes, shape, cuda::Means { count_include_pad, divisor, backward: true })
+    });
     let dy = dy.contiguous()?;
     let mut dx = Array::stale(crate::Shape::new(input_dims)?, dy.dtype())?;
     with_float!(OP, dy.dtype(), T => {

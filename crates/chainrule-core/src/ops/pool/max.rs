@@ -2,6 +2,8 @@
 //!
 //! What is kept for the backward pass is the position in the window, not in the plane: a byte for windows of up to 256 positions, so that it costs a quarter of the output's memory and not twice as much.
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::windows::{PIECE, Reduce, Tap, put, spaced, walk};
 use super::{Planes, Pool2d, expect_gradient};
 use crate::array::Array;
@@ -9,6 +11,7 @@ use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::float::with_float;
+use crate::ops::on_device;
 use crate::parallel::Target;
 use crate::simd::{Kernel, Simd};
 
@@ -19,6 +22,7 @@ use crate::simd::{Kernel, Simd};
 pub fn max_pool2d(x: &Array, pool: &Pool2d) -> Result<(Array, Array)> {
     const OP: &str = "max_pool2d";
     let (planes, shape) = Planes::new(OP, x.dims(), |input| pool.output_size(OP, input))?;
+    on_device!(OP, [x], |gpu| cuda::max(gpu, OP, x, pool, &planes, shape, place_type(pool)));
     let x = x.contiguous()?;
     let (mut y, mut places) = (Array::stale(shape, x.dtype())?, Array::stale(shape, place_type(pool))?);
     with_float!(OP, x.dtype(), T => {
@@ -39,7 +43,8 @@ pub fn max_pool2d_backward(dy: &Array, places: &Array, input_dims: &[usize], poo
     const OP: &str = "max_pool2d_backward";
     let (planes, shape) = Planes::new(OP, input_dims, |input| pool.output_size(OP, input))?;
     expect_gradient(OP, dy, &shape)?;
-    let places = checked(OP, places, dy, pool)?;
+    let places = checked(OP, places, &shape, pool)?;
+    on_device!(OP, [dy, places], |gpu| cuda::max_backward(gpu, OP, dy, &places, pool, &planes, input_dims));
     let dy = dy.contiguous()?;
     let mut dx = Array::stale(crate::Shape::new(input_dims)?, dy.dtype())?;
     with_float!(OP, dy.dtype(), T => {
@@ -58,9 +63,10 @@ pub fn max_pool2d_backward(dy: &Array, places: &Array, input_dims: &[usize], poo
 pub fn max_pool2d_gather(x: &Array, places: &Array, pool: &Pool2d) -> Result<Array> {
     const OP: &str = "max_pool2d_gather";
     let (planes, shape) = Planes::new(OP, x.dims(), |input| pool.output_size(OP, input))?;
+    let places = checked(OP, places, &shape, pool)?;
+    on_device!(OP, [x, places], |gpu| cuda::max_gather(gpu, OP, x, &places, pool, &planes));
     let x = x.contiguous()?;
     let mut y = Array::stale(shape, x.dtype())?;
-    let places = checked(OP, places, &y, pool)?;
     with_float!(OP, x.dtype(), T => {
         let pick = |x: &[T], at: Option<usize>| at.map_or(0.0 as T, |at| x[at]);
         match places.dtype() {
@@ -78,8 +84,9 @@ pub fn max_pool2d_gather(x: &Array, places: &Array, pool: &Pool2d) -> Result<Arr
 pub fn max_pool2d_positions(places: &Array, input_dims: &[usize], pool: &Pool2d) -> Result<Array> {
     const OP: &str = "max_pool2d_positions";
     let (planes, shape) = Planes::new(OP, input_dims, |input| pool.output_size(OP, input))?;
+    let places = checked(OP, places, &shape, pool)?;
+    on_device!(OP, [places], |gpu| cuda::max_positions(gpu, OP, &places, pool, &planes));
     let mut out = Array::stale(shape, DType::I64)?;
-    let places = checked(OP, places, &out, pool)?;
     let pick = |_: &[()], at: Option<usize>| at.map_or(-1, |at| at as i64);
     match places.dtype() {
         DType::U8 => gather::<(), u8, i64>(pool, planes, &[], places.slice(), out.slice_mut(), pick),
@@ -92,8 +99,8 @@ fn place_type(pool: &Pool2d) -> DType {
     if pool.kernel[0].saturating_mul(pool.kernel[1]) <= 256 { DType::U8 } else { DType::I64 }
 }
 
-fn checked(op: &'static str, places: &Array, y: &Array, pool: &Pool2d) -> Result<Array> {
-    crate::ops::expect_shape(op, "the array of places", places, y.dims())?;
+fn checked(op: &'static str, places: &Array, shape: &[usize], pool: &Pool2d) -> Result<Array> {
+    crate::ops::expect_shape(op, "the array of places", places, shape)?;
     if places.dtype() != place_type(pool) {
         return Err(Error::DType { op, got: places.dtype(), expected: "the places that max_pool2d returned for the same windows" });
     }
@@ -127,7 +134,7 @@ impl Place for i64 {
 }
 
 /// Whether all windows are 2 x 2, side by side, and inside the plane.
-fn halves(pool: &Pool2d, planes: &Planes) -> bool {
+pub(super) fn halves(pool: &Pool2d, planes: &Planes) -> bool {
     let Pool2d { kernel, stride, padding, dilation, .. } = *pool;
     let inside = (0..2).all(|d| 2 * planes.output[d] <= planes.input[d]);
     inside && (kernel, stride, padding, dilation) == ([2, 2], [2, 2], [0, 0], [1, 1])

@@ -6,6 +6,8 @@
 
 mod adaptive;
 mod average;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod max;
 mod unpool;
 mod windows;

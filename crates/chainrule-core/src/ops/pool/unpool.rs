@@ -3,6 +3,7 @@
 use crate::array::Array;
 use crate::dtype::{DType, with_element};
 use crate::error::{Error, Result};
+use crate::ops::on_device;
 use crate::shape::Shape;
 
 /// The numbers of `x` at their `positions` in planes of shape `plane`, 0 elsewhere (PyTorch's `max_unpool`); where a position is named twice the last number stays. `[.., o..] -> [.., plane..]`
@@ -15,6 +16,10 @@ pub fn max_unpool(x: &Array, positions: &Array, plane: &[usize]) -> Result<Array
     let dims = [&x.dims()[..x.rank() - plane.len()], plane].concat();
     crate::ops::expect_shape(OP, "the array of positions", positions, x.dims())?;
     let size: usize = Shape::new(&dims)?.dims()[x.rank() - plane.len()..].iter().product();
+    if positions.dtype() != DType::I64 {
+        return Err(Error::DType { op: OP, got: positions.dtype(), expected: "i64 positions" });
+    }
+    on_device!(OP, [x, positions], |_gpu| super::cuda::put(x, positions, [outer, size], &dims, crate::ops::gather::Join::Write));
     let (x, positions) = (x.contiguous()?, inside(OP, positions, size)?);
     let mut y = Array::zeros(&dims, x.dtype())?;
     with_element!(x.dtype(), T => {
@@ -38,6 +43,7 @@ pub fn volume_positions(within: &Array, across: &Array, area: usize) -> Result<A
     if (planes, windows) != (same_planes, same_windows) || within.dtype() != DType::I64 || across.dtype() != DType::I64 {
         return Err(Error::shape(OP, format!("positions {:?} and {:?} do not belong together", within.shape(), across.shape())));
     }
+    on_device!(OP, [within, across], |gpu| super::cuda::volume_positions(gpu, OP, within, across, area, [depth, windows]));
     let (within, across) = (within.contiguous()?, across.contiguous()?);
     let mut out = Array::stale(*across.shape(), DType::I64)?;
     let (volume, windows_of_volume) = (depth * windows, across.count() / planes.max(1));
@@ -63,9 +69,6 @@ fn sides(op: &'static str, dims: &[usize], inner: usize) -> Result<(usize, usize
 }
 
 fn inside(op: &'static str, positions: &Array, size: usize) -> Result<Array> {
-    if positions.dtype() != DType::I64 {
-        return Err(Error::DType { op, got: positions.dtype(), expected: "i64 positions" });
-    }
     let positions = positions.contiguous()?;
     match positions.slice::<i64>().iter().find(|&&p| !(0..size as i64).contains(&p)) {
         None => Ok(positions),
