@@ -71,22 +71,29 @@ impl Block {
     }
 
     /// Runs one of its warps for a while.
-    pub fn run(&mut self, launch: &Launch, memory: &mut Memory, statistics: &mut Statistics, toucher: Option<Toucher>, random: &mut Random) -> Result<(), BlockProblem> {
+    pub fn run(
+        &mut self,
+        launch: &Launch,
+        memory: &mut Memory,
+        statistics: &mut Statistics,
+        toucher: Option<Toucher>,
+        random: &mut Random,
+    ) -> Result<(), BlockProblem> {
         let toucher = toucher.map(|toucher| Toucher { block: self.number + 1, ..toucher });
         let candidates: Vec<usize> = (0..self.warps.len()).filter(|&number| self.warps[number].ready()).collect();
         if candidates.is_empty() {
             return Err(self.stuck(&launch.kernel.program));
         }
-        let number = candidates[random.below(candidates.len())];
+        let chosen = candidates[random.below(candidates.len())];
         let mut budget = random.quantum();
         let Block { warps, shared, .. } = self;
         let mut context = Context { program: &launch.kernel.program, parameters: launch.parameters, memory, shared, toucher, statistics };
-        let block = self.index;
+        let (block, number) = (self.index, warps[chosen].number);
         let problem = |warp: usize| move |located: Located| BlockProblem { block, warp, located };
-        let arrival = warps[number].run(&mut context, &mut budget, random).map_err(problem(number))?;
+        let arrival = warps[chosen].run(&mut context, &mut budget, random).map_err(problem(number))?;
         if let Some(arrival) = arrival {
             let pc = arrival.pc;
-            self.arrive(&launch.kernel.program, number, arrival, statistics).map_err(|fault| problem(number)(Located { pc, problem: fault }))?;
+            self.arrive(&launch.kernel.program, chosen, arrival, statistics).map_err(|fault| problem(number)(Located { pc, problem: fault }))?;
         }
         if !random.hostile() && budget == 0 {
             // Plain order takes turns between warps that do not come to an end.
@@ -96,15 +103,19 @@ impl Block {
     }
 
     /// A warp comes to a barrier; the last one lets all go on.
-    fn arrive(&mut self, program: &Program, number: usize, arrival: BarrierArrival, statistics: &mut Statistics) -> Result<(), Problem> {
+    fn arrive(&mut self, program: &Program, chosen: usize, arrival: BarrierArrival, statistics: &mut Statistics) -> Result<(), Problem> {
         let waits = arrival.barrier.kind != BarrierKind::Arrive;
-        let own = self.warps[number].number;
+        let own = self.warps[chosen].number;
         let entry = self.shared.arrive(own, waits);
         let everyone: u32 = self.warps.iter().map(|warp| warp.exists.count_ones()).sum();
         let gate = &mut self.gates[arrival.id as usize];
         if let Some((other, first)) = gate.arrived.first() {
             // Without counts all threads must come to the same instruction.
-            let differs = if arrival.count.is_none() || first.count.is_none() { first.pc != arrival.pc || first.count != arrival.count } else { first.count != arrival.count };
+            let differs = if arrival.count.is_none() || first.count.is_none() {
+                first.pc != arrival.pc || first.count != arrival.count
+            } else {
+                first.count != arrival.count
+            };
             if differs {
                 let line = program.instructions[first.pc].line;
                 let message = format!("warp {own} comes to this barrier while warp {} waits at the one in line {line}", other.warp);
@@ -115,7 +126,8 @@ impl Block {
         let wanted = arrival.count.unwrap_or(everyone);
         let whole_warps = arrival.count.is_some();
         // A count is in whole warps, even if the last one is not full.
-        let came: u32 = gate.arrived.iter().map(|(_, arrival)| if whole_warps && arrival.barrier.aligned { LANES as u32 } else { arrival.lanes.count_ones() }).sum();
+        let came: u32 =
+            gate.arrived.iter().map(|(_, arrival)| if whole_warps && arrival.barrier.aligned { LANES as u32 } else { arrival.lanes.count_ones() }).sum();
         if came < wanted {
             return Ok(());
         }

@@ -15,7 +15,9 @@ pub(crate) fn run(launch: &Launch, memory: &mut Memory) -> Result<Statistics, Fa
     check(launch).map_err(|message| named(Problem::new(FaultKind::BadLaunch, message)))?;
     let variables = match memory.variables(launch.kernel.program.module) {
         Some(addresses) => addresses.to_vec(),
-        None if launch.kernel.names_variables() => return Err(named(Problem::new(FaultKind::BadLaunch, "the module of the kernel was not loaded into this memory"))),
+        None if launch.kernel.names_variables() => {
+            return Err(named(Problem::new(FaultKind::BadLaunch, "the module of the kernel was not loaded into this memory")));
+        }
         None => Vec::new(),
     };
     let blocks: u64 = launch.grid.iter().map(|&extent| extent as u64).product();

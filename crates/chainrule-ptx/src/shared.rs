@@ -100,12 +100,18 @@ impl Shared {
 
     /// All have come: those that waited see what all did before they came.
     pub fn complete(&mut self, arrivals: &[Arrival]) {
+        let now = self.time;
+        self.time += 1;
         let mut seen = vec![0; self.warps];
         for arrival in arrivals {
             let row = &self.ordered[arrival.warp * self.warps..(arrival.warp + 1) * self.warps];
             for (warp, (seen, &own)) in seen.iter_mut().zip(row).enumerate() {
-                // What an arriving warp did after it came is not covered.
-                let own = if warp == arrival.warp { arrival.time } else { own };
+                // A warp that waited did nothing since it came; one that only arrived may have gone on.
+                let own = match warp == arrival.warp {
+                    true if arrival.waits => now,
+                    true => arrival.time,
+                    false => own,
+                };
                 *seen = own.max(*seen);
             }
         }
@@ -118,11 +124,13 @@ impl Shared {
         }
     }
 
-    #[inline]
+    /// Whether the accesses may still be going on, as far as the actor can know.
+    #[inline(always)]
     fn unordered(&self, touch: &Touch, by: Actor) -> bool {
-        if touch.time <= self.floor[by.warp] || touch.warps == 0 {
-            return false;
-        }
+        touch.time > self.floor[by.warp] && self.unordered_since_floor(touch, by)
+    }
+
+    fn unordered_since_floor(&self, touch: &Touch, by: Actor) -> bool {
         let own = 1 << by.warp;
         let row = &self.ordered[by.warp * self.warps..];
         if touch.warps == own {
@@ -131,18 +139,16 @@ impl Shared {
         lanes(touch.warps & !own).any(|warp| touch.time > row[warp]) || touch.warps & own != 0 && touch.time > row[by.warp]
     }
 
-    /// Adds an access to those that are remembered, which it replaces if they happen before it.
+    /// The accesses to remember when one more is made: earlier ones that happen before it need no remembering.
     #[inline]
-    fn add(&self, touch: &mut Touch, by: Actor) {
+    fn joined(&self, touch: &Touch, by: Actor) -> Touch {
         let own = 1 << by.warp;
         if touch.warps == own && touch.time == self.time {
-            if touch.lane as usize != by.lane {
-                touch.lane = SEVERAL;
-            }
+            Touch { lane: if touch.lane as usize == by.lane { touch.lane } else { SEVERAL }, ..*touch }
         } else if self.unordered(touch, by) {
-            *touch = Touch { warps: touch.warps | own, time: self.time, lane: SEVERAL };
+            Touch { warps: touch.warps | own, time: self.time, lane: SEVERAL }
         } else {
-            *touch = Touch { warps: own, time: self.time, lane: by.lane as u8 };
+            Touch { warps: own, time: self.time, lane: by.lane as u8 }
         }
     }
 
@@ -169,16 +175,21 @@ impl Shared {
         let start = self.check(offset, N)?;
         if !self.written.all_within(start, N) {
             let at = self.written.first_clear(start, N).unwrap_or(start);
-            return Err(Problem::at(FaultKind::Uninitialised, at as u64, "shared memory that was never written, or whose asynchronous copy was not waited for"));
+            return Err(Problem::at(
+                FaultKind::Uninitialised,
+                at as u64,
+                "shared memory that was never written, or whose asynchronous copy was not waited for",
+            ));
         }
         for granule in start >> self.shift..=(start + N - 1) >> self.shift {
-            let mut mark = self.marks[granule];
-            if self.unordered(&mark.written, by) && !(strong && mark.atomic) {
-                return Err(self.race(granule, "read of what was written by", mark.written, by));
+            let Mark { written, read, atomic, .. } = &self.marks[granule];
+            if self.unordered(written, by) && !(strong && *atomic) {
+                return Err(self.race(granule, "read of what was written by", *written, by));
             }
-            if !strong {
-                self.add(&mut mark.read, by);
-                self.marks[granule].read = mark.read;
+            // Most reads are among several of the same instruction: those are known already.
+            let known = read.time == self.time && read.warps >> by.warp & 1 != 0 && (read.lane == SEVERAL || read.lane as usize == by.lane);
+            if !strong && !known {
+                self.marks[granule].read = self.joined(read, by);
             }
         }
         let mut bytes = [0; N];
@@ -202,9 +213,13 @@ impl Shared {
                 return Err(self.race(granule, "write of what was read by", mark.read, by));
             }
             if atomic && mark.atomic {
-                self.add(&mut mark.written, by);
+                mark.written = self.joined(&mark.written, by);
             } else {
-                let lane = if mark.written.time == self.time && mark.instruction == self.instruction && mark.written.lane as usize != by.lane { SEVERAL } else { by.lane as u8 };
+                let lane = if mark.written.time == self.time && mark.instruction == self.instruction && mark.written.lane as usize != by.lane {
+                    SEVERAL
+                } else {
+                    by.lane as u8
+                };
                 mark.written = Touch { warps: 1 << by.warp, time: self.time, lane };
             }
             mark.atomic = atomic;

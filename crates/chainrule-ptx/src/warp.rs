@@ -76,7 +76,13 @@ pub(crate) struct Warp {
 impl Warp {
     pub fn new(program: &Program) -> Warp {
         let frame = program.local_bytes.next_multiple_of(16);
-        Warp { registers: Registers::new(program), local: vec![0xA5; frame * LANES], local_written: Bits::new(frame * LANES), local_bytes: program.local_bytes, ..Warp::default() }
+        Warp {
+            registers: Registers::new(program),
+            local: vec![0xA5; frame * LANES],
+            local_written: Bits::new(frame * LANES),
+            local_bytes: program.local_bytes,
+            ..Warp::default()
+        }
     }
 
     /// Makes the warp ready for a new block.
@@ -174,7 +180,10 @@ impl Warp {
                         let next = if active >> lane & 1 == 0 {
                             pc + 1
                         } else {
-                            let out_of_table = || Located { pc, problem: Problem::new(FaultKind::OutOfBounds, format!("branch number {} of {}", choices[lane], targets.len())).lane(lane) };
+                            let out_of_table = || Located {
+                                pc,
+                                problem: Problem::new(FaultKind::OutOfBounds, format!("branch number {} of {}", choices[lane], targets.len())).lane(lane),
+                            };
                             *targets.get(choices[lane] as usize).ok_or_else(out_of_table)?
                         };
                         match parts.iter_mut().find(|part| part.0 == next) {
@@ -306,7 +315,8 @@ impl Warp {
         }
         let lane = missing.trailing_zeros();
         let why = if self.exited >> lane & 1 != 0 { "has exited" } else { "is elsewhere" };
-        Err(Problem::new(FaultKind::DivergentBarrier, format!("lanes {mask:#010x} of warp {} come to the barrier, but lane {lane} {why}", self.number)).lane(mask.trailing_zeros() as usize))
+        Err(Problem::new(FaultKind::DivergentBarrier, format!("lanes {mask:#010x} of warp {} come to the barrier, but lane {lane} {why}", self.number))
+            .lane(mask.trailing_zeros() as usize))
     }
 
     fn begin_barrier(&mut self, index: usize, barrier: &Barrier) -> Result<BarrierArrival> {
@@ -325,7 +335,11 @@ impl Warp {
         let id = uniform(self, barrier.id)?;
         let count = barrier.count.map(|count| uniform(self, count)).transpose()?;
         if id >= 16 || count.is_some_and(|count| count == 0 || count % 32 != 0) {
-            return Err(Problem::new(FaultKind::DivergentBarrier, format!("barrier {id} with {count:?} threads: the number is below 16, the count a multiple of 32")).lane(first));
+            return Err(Problem::new(
+                FaultKind::DivergentBarrier,
+                format!("barrier {id} with {count:?} threads: the number is below 16, the count a multiple of 32"),
+            )
+            .lane(first));
         }
         if barrier.kind == BarrierKind::Arrive {
             self.groups[index].pc += 1;
@@ -366,7 +380,8 @@ impl Warp {
         let missing = named & self.exists & !here;
         let lane = missing.trailing_zeros();
         let why = if self.exited >> lane & 1 != 0 { "has exited" } else { "does not come" };
-        Problem::new(FaultKind::WrongMask, format!("the mask {named:#010x} names lane {lane}, which {why}; lanes {here:#010x} are here")).lane(here.trailing_zeros() as usize)
+        Problem::new(FaultKind::WrongMask, format!("the mask {named:#010x} names lane {lane}, which {why}; lanes {here:#010x} are here"))
+            .lane(here.trailing_zeros() as usize)
     }
 
     /// When nothing can run: lets waiting groups that complete a mask together go on. Whether any did.

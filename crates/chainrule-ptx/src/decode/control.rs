@@ -81,7 +81,9 @@ impl<'a> Decoder<'a, '_> {
         let mut reduction = None;
         if matches!(kind, BarrierKind::Count | BarrierKind::All | BarrierKind::Any) {
             let ty = modifiers.ty()?;
-            let ([to, rest @ .., predicate], true) = (operands, operands.len() >= 3) else { return Err("bar.red takes a result, a barrier and a predicate".into()) };
+            let ([to, rest @ .., predicate], true) = (operands, operands.len() >= 3) else {
+                return Err("bar.red takes a result, a barrier and a predicate".into());
+            };
             let (predicate, negated) = self.predicate(scope, predicate)?;
             reduction = Some((self.names.any_target(scope, to, ty)?, predicate, negated));
             operands = rest;
@@ -127,7 +129,13 @@ impl<'a> Decoder<'a, '_> {
         };
         let callee = self.callee(callee)?;
         if callee.parameters.len() != arguments.len() || callee.returns.len() != results.len() {
-            return Err(format!("the call gives {} and takes {} values, the function {} and {}", arguments.len(), results.len(), callee.parameters.len(), callee.returns.len()));
+            return Err(format!(
+                "the call gives {} and takes {} values, the function {} and {}",
+                arguments.len(),
+                results.len(),
+                callee.parameters.len(),
+                callee.returns.len()
+            ));
         }
         let mut operations = Vec::new();
         for (argument, &(to, bytes)) in arguments.iter().zip(&callee.parameters) {

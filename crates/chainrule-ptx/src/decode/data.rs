@@ -8,8 +8,26 @@ use crate::types::{Bank, Type};
 
 /// Words that say where data are cached; they change no result.
 const CACHES: &[&str] = &[
-    "ca", "cg", "cs", "lu", "cv", "wb", "wt", "nc", "L1::no_allocate", "L1::evict_first", "L1::evict_last", "L1::evict_normal", "L1::evict_unchanged",
-    "L2::evict_first", "L2::evict_last", "L2::evict_normal", "L2::64B", "L2::128B", "L2::256B", "weak",
+    "ca",
+    "cg",
+    "cs",
+    "lu",
+    "cv",
+    "wb",
+    "wt",
+    "nc",
+    "L1::no_allocate",
+    "L1::evict_first",
+    "L1::evict_last",
+    "L1::evict_normal",
+    "L1::evict_unchanged",
+    "L2::evict_first",
+    "L2::evict_last",
+    "L2::evict_normal",
+    "L2::64B",
+    "L2::128B",
+    "L2::256B",
+    "weak",
 ];
 const STRENGTHS: &[&str] = &["volatile", "relaxed", "acquire", "release", "acq_rel"];
 const REACHES: &[&str] = &["cta", "gpu", "sys", "cluster"];
@@ -171,7 +189,9 @@ impl<'a> Decoder<'a, '_> {
         match &statement.operands[..] {
             [] if modifiers.take("commit_group") => return Ok(Operation::CommitCopies),
             [] if modifiers.take("wait_all") => return Ok(Operation::WaitCopies { pending: None }),
-            [Operand::Number(Number::Integer(pending))] if modifiers.take("wait_group") => return Ok(Operation::WaitCopies { pending: Some(*pending as usize) }),
+            [Operand::Number(Number::Integer(pending))] if modifiers.take("wait_group") => {
+                return Ok(Operation::WaitCopies { pending: Some(*pending as usize) });
+            }
             _ => {}
         }
         if !(modifiers.take("shared") || modifiers.take("shared::cta")) || !modifiers.take("global") {

@@ -115,7 +115,14 @@ impl<'a, 'n> Decoder<'a, 'n> {
 
 /// The functions that `entry` reaches, itself first, each once; a function that reaches itself is an error.
 fn reachable<'a>(entry: &'a Function<'a>, names: &ModuleNames<'a>, source: Source) -> std::result::Result<Vec<&'a Function<'a>>, ParseError> {
-    fn visit<'a>(function: &'a Function<'a>, names: &ModuleNames<'a>, source: Source, path: &mut Vec<&'a str>, seen: &mut HashSet<&'a str>, found: &mut Vec<&'a Function<'a>>) -> std::result::Result<(), ParseError> {
+    fn visit<'a>(
+        function: &'a Function<'a>,
+        names: &ModuleNames<'a>,
+        source: Source,
+        path: &mut Vec<&'a str>,
+        seen: &mut HashSet<&'a str>,
+        found: &mut Vec<&'a Function<'a>>,
+    ) -> std::result::Result<(), ParseError> {
         if !seen.insert(function.name) {
             return Ok(());
         }
@@ -216,7 +223,13 @@ impl<'a> Decoder<'a, '_> {
         let function = self.function;
         let mut meanings = Vec::new();
         if function.entry {
-            meanings.extend(function.parameters.iter().zip(entry_parameters).map(|(declared, placed)| (declared.name, Meaning::Variable(Space::Parameter, placed.offset as u64))));
+            meanings.extend(
+                function
+                    .parameters
+                    .iter()
+                    .zip(entry_parameters)
+                    .map(|(declared, placed)| (declared.name, Meaning::Variable(Space::Parameter, placed.offset as u64))),
+            );
         } else {
             let callee = &self.functions[function.name];
             let local = |(declared, placed): (&Declaration<'a>, &(usize, usize))| (declared.name, Meaning::Variable(Space::Local, placed.0 as u64));

@@ -38,9 +38,27 @@ pub(super) fn combined(kind: AtomicKind, ty: Type, old: u64, b: u64, c: u64) -> 
         (AtomicKind::Or, _) => old | b,
         (AtomicKind::Xor, _) => old ^ b,
         (AtomicKind::Exchange, _) => b,
-        (AtomicKind::CompareAndSwap, _) => if old == b { c } else { old },
-        (AtomicKind::Increment, _) => if old >= b { 0 } else { old + 1 },
-        (AtomicKind::Decrement, _) => if old == 0 || old > b { b } else { old - 1 },
+        (AtomicKind::CompareAndSwap, _) => {
+            if old == b {
+                c
+            } else {
+                old
+            }
+        }
+        (AtomicKind::Increment, _) => {
+            if old >= b {
+                0
+            } else {
+                old + 1
+            }
+        }
+        (AtomicKind::Decrement, _) => {
+            if old == 0 || old > b {
+                b
+            } else {
+                old - 1
+            }
+        }
     };
     value & mask
 }
@@ -81,7 +99,16 @@ impl Warp {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the width is a constant of the function, the rest is one access")]
-    fn atomic_in<const N: usize>(&mut self, context: &mut Context, atomic: &Atomic, space: Space, addresses: &Doubles, [b, c]: [&Doubles; 2], old: &mut Doubles, active: u32) -> Result<()> {
+    fn atomic_in<const N: usize>(
+        &mut self,
+        context: &mut Context,
+        atomic: &Atomic,
+        space: Space,
+        addresses: &Doubles,
+        [b, c]: [&Doubles; 2],
+        old: &mut Doubles,
+        active: u32,
+    ) -> Result<()> {
         let toucher = context.toucher;
         for lane in lanes(active) {
             let change = |old: u64| combined(atomic.kind, atomic.ty, old, b[lane], c[lane]);

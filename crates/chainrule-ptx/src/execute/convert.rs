@@ -93,7 +93,15 @@ fn encode(number: Number, conversion: &Conversion) -> u64 {
         Number::Float(value) => Number::Float(positive(value)),
         other => other,
     };
-    let saturate = |value: f32| if !conversion.saturate { value } else if value.is_nan() { 0.0 } else { value.clamp(0.0, 1.0) + 0.0 };
+    let saturate = |value: f32| {
+        if !conversion.saturate {
+            value
+        } else if value.is_nan() {
+            0.0
+        } else {
+            value.clamp(0.0, 1.0) + 0.0
+        }
+    };
     match conversion.to_type {
         Type::F32 => {
             let value = saturate(to_float(number, conversion.rounding));
@@ -102,7 +110,14 @@ fn encode(number: Number, conversion: &Conversion) -> u64 {
         Type::Tf32 => to_tf32(to_float(number, ConvertRounding::Exact), conversion).to_bits() as u64,
         Type::F64 => {
             let value: f64 = to_float(number, conversion.rounding);
-            (if conversion.saturate && value.is_nan() { 0.0 } else if conversion.saturate { value.clamp(0.0, 1.0) } else { value }).to_bits()
+            (if conversion.saturate && value.is_nan() {
+                0.0
+            } else if conversion.saturate {
+                value.clamp(0.0, 1.0)
+            } else {
+                value
+            })
+            .to_bits()
         }
         Type::F16 => {
             let value: f16 = to_float(number, conversion.rounding);

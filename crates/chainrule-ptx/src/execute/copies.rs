@@ -23,7 +23,15 @@ pub(crate) struct AsyncCopy {
 }
 
 impl Warp {
-    pub(super) fn copy_async(&mut self, context: &mut Context, [to, from]: [&Place; 2], bytes: usize, source_bytes: Option<Register>, ignore: Option<Register>, active: u32) -> Result<()> {
+    pub(super) fn copy_async(
+        &mut self,
+        context: &mut Context,
+        [to, from]: [&Place; 2],
+        bytes: usize,
+        source_bytes: Option<Register>,
+        ignore: Option<Register>,
+        active: u32,
+    ) -> Result<()> {
         let targets = self.addresses(to, active)?;
         let sources = self.addresses(from, active)?;
         aligned(&targets, bytes, active)?;

@@ -173,7 +173,9 @@ fn fma_half<T: Half>(mode: FloatMode, [a, b, c]: [T; 3]) -> T {
 pub(super) fn fma(registers: &mut Registers, active: u32, ty: Type, mode: FloatMode, at: [Register; 4]) -> Result<()> {
     match ty {
         Type::F32 if mode == FloatMode::PLAIN => registers.map3(active, at, |a: f32, b: f32, c: f32| a.mul_add(b, c)),
-        Type::F32 => registers.map3(active, at, |a: f32, b: f32, c: f32| finish(mode, fma_f32(prepare(mode, a), prepare(mode, b), prepare(mode, c), mode.rounding))),
+        Type::F32 => {
+            registers.map3(active, at, |a: f32, b: f32, c: f32| finish(mode, fma_f32(prepare(mode, a), prepare(mode, b), prepare(mode, c), mode.rounding)))
+        }
         Type::F64 => registers.map3(active, at, |a: f64, b: f64, c: f64| fma_f64(a, b, c, mode.rounding)),
         Type::F16 => registers.map3(active, at, |a: f16, b: f16, c: f16| fma_half(mode, [a, b, c])),
         Type::Bf16 => registers.map3(active, at, |a: bf16, b: bf16, c: bf16| fma_half(mode, [a, b, c])),

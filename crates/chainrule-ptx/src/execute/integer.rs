@@ -157,7 +157,8 @@ pub(super) fn ternary(registers: &mut Registers, active: u32, op: Ternary, ty: T
         }),
         Ternary::Permute(mode) => registers.map3(active, at, |a: u32, b: u32, selector: u32| permute(mode, a, b, selector)),
         Ternary::Dot4 { a_signed, b_signed } => registers.map3(active, at, |a: u32, b: u32, c: u32| {
-            let byte = |value: u32, signed: bool, index: usize| if signed { value.to_le_bytes()[index] as i8 as i32 } else { value.to_le_bytes()[index] as i32 };
+            let byte =
+                |value: u32, signed: bool, index: usize| if signed { value.to_le_bytes()[index] as i8 as i32 } else { value.to_le_bytes()[index] as i32 };
             (0..4).fold(c, |sum, index| sum.wrapping_add((byte(a, a_signed, index) * byte(b, b_signed, index)) as u32))
         }),
         _ => by_type!(ty, ternary_of(registers, active, op, at)),
@@ -209,7 +210,13 @@ fn permute(mode: Permute, a: u32, b: u32, selector: u32) -> u32 {
             let choice = selector >> (4 * place) & 15;
             let value = byte(choice);
             // The fourth bit of the choice repeats the byte's sign.
-            let value = if choice & 8 == 0 { value } else if value & 128 != 0 { 255 } else { 0 };
+            let value = if choice & 8 == 0 {
+                value
+            } else if value & 128 != 0 {
+                255
+            } else {
+                0
+            };
             word | value << (8 * place)
         }),
         Permute::Forward4 => from(&|place| start + place),

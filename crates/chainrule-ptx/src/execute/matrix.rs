@@ -34,7 +34,15 @@ impl Warp {
     }
 
     /// D = A B + C for A of 16 by k, B of k by 8. Products and sums are f32, in the order of k.
-    pub(super) fn multiply_matrix(&mut self, ty: MatrixType, k: usize, half_sum: bool, to: &[Register], [a, b, c]: [&[Register]; 3], active: u32) -> Result<()> {
+    pub(super) fn multiply_matrix(
+        &mut self,
+        ty: MatrixType,
+        k: usize,
+        half_sum: bool,
+        to: &[Register],
+        [a, b, c]: [&[Register]; 3],
+        active: u32,
+    ) -> Result<()> {
         let mut left = [[0f32; 16]; 16];
         let mut right = [[0f32; 16]; 8];
         let per_register = if ty == MatrixType::Tf32 { 1 } else { 2 };

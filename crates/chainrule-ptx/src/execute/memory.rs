@@ -116,7 +116,16 @@ impl Warp {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the width is a constant of the function, the rest is one access")]
-    fn load_wide<const N: usize>(&mut self, context: &mut Context, space: Space, addresses: &Doubles, ty: Type, to: &[Option<Slot>], strong: bool, active: u32) -> Result<()> {
+    fn load_wide<const N: usize>(
+        &mut self,
+        context: &mut Context,
+        space: Space,
+        addresses: &Doubles,
+        ty: Type,
+        to: &[Option<Slot>],
+        strong: bool,
+        active: u32,
+    ) -> Result<()> {
         let bytes = self.gather::<N>(context, space, addresses, strong, active)?;
         for (number, slot) in to.iter().enumerate() {
             let Some(slot) = slot else { continue };
@@ -125,7 +134,9 @@ impl Warp {
                 let values: Doubles = std::array::from_fn(|lane| component(&bytes[lane], start, ty));
                 self.registers.write(slot.index, active, &values);
             } else if ty.bytes() == 4 {
-                let values = std::array::from_fn(|lane| u32::from_le_bytes([bytes[lane][start], bytes[lane][start + 1], bytes[lane][start + 2], bytes[lane][start + 3]]));
+                let values = std::array::from_fn(|lane| {
+                    u32::from_le_bytes([bytes[lane][start], bytes[lane][start + 1], bytes[lane][start + 2], bytes[lane][start + 3]])
+                });
                 self.registers.write::<u32>(slot.index, active, &values);
             } else {
                 let values = std::array::from_fn(|lane| component(&bytes[lane], start, ty) as u32);
@@ -225,7 +236,16 @@ impl Warp {
     }
 
     #[expect(clippy::too_many_arguments, reason = "the width is a constant of the function, the rest is one access")]
-    fn store_wide<const N: usize>(&mut self, context: &mut Context, space: Space, addresses: &Doubles, ty: Type, from: &[Slot], strong: bool, active: u32) -> Result<()> {
+    fn store_wide<const N: usize>(
+        &mut self,
+        context: &mut Context,
+        space: Space,
+        addresses: &Doubles,
+        ty: Type,
+        from: &[Slot],
+        strong: bool,
+        active: u32,
+    ) -> Result<()> {
         let mut bytes = [[0; N]; LANES];
         for (number, &slot) in from.iter().enumerate() {
             let start = number * ty.bytes();

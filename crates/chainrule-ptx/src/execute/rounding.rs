@@ -125,7 +125,13 @@ pub(super) fn steered<T: Target>(nearest: T, lacks: i8, rounding: Rounding) -> T
         // The exact value is finite: it overflowed.
         let positive = value > 0.0;
         return match rounding {
-            Rounding::Zero => if positive { T::GREATEST } else { T::GREATEST.negated() },
+            Rounding::Zero => {
+                if positive {
+                    T::GREATEST
+                } else {
+                    T::GREATEST.negated()
+                }
+            }
             Rounding::Down if positive => T::GREATEST,
             Rounding::Up if !positive => T::GREATEST.negated(),
             _ => nearest,

@@ -100,7 +100,11 @@ fn blend<B: Stored>(registers: &mut Registers, active: u32, [to, a, b]: [Registe
 
 pub(super) fn select(registers: &mut Registers, active: u32, wide: bool, at: [Register; 3], predicate: Register) -> Result<()> {
     let choose_a = registers.predicate(predicate, active)?;
-    if wide { blend::<u64>(registers, active, at, choose_a) } else { blend::<u32>(registers, active, at, choose_a) }
+    if wide {
+        blend::<u64>(registers, active, at, choose_a)
+    } else {
+        blend::<u32>(registers, active, at, choose_a)
+    }
     Ok(())
 }
 
@@ -108,7 +112,11 @@ pub(super) fn select(registers: &mut Registers, active: u32, wide: bool, at: [Re
 pub(super) fn select_sign(registers: &mut Registers, active: u32, wide: bool, float: bool, [to, a, b, c]: [Register; 4]) -> Result<()> {
     let c = registers.read::<u32>(c, active)?;
     let choose_a = mask_of(|lane| if float { f32::from_bits(c[lane]) >= 0.0 } else { c[lane] as i32 >= 0 });
-    if wide { blend::<u64>(registers, active, [to, a, b], choose_a) } else { blend::<u32>(registers, active, [to, a, b], choose_a) }
+    if wide {
+        blend::<u64>(registers, active, [to, a, b], choose_a)
+    } else {
+        blend::<u32>(registers, active, [to, a, b], choose_a)
+    }
     Ok(())
 }
 

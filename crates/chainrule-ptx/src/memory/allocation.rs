@@ -69,7 +69,11 @@ impl Allocation {
     pub fn initialised(&self, address: u64, length: usize) -> Result<(), Problem> {
         match self.written.first_clear(self.offset(address), length) {
             None => Ok(()),
-            Some(at) => Err(Problem::at(FaultKind::Uninitialised, self.base + at as u64, format!("offset {at} of {} bytes at {:#x} was never written", self.length, self.base))),
+            Some(at) => Err(Problem::at(
+                FaultKind::Uninitialised,
+                self.base + at as u64,
+                format!("offset {at} of {} bytes at {:#x} was never written", self.length, self.base),
+            )),
         }
     }
 

@@ -141,7 +141,17 @@ mod tests {
     #[test]
     fn conflicts_in_either_order() {
         use Access::*;
-        for (first, second, race) in [(Read, Read, false), (Read, Write, true), (Write, Read, true), (Write, Write, true), (Atomic, Atomic, false), (Atomic, Read, true), (Atomic, StrongRead, false), (Write, StrongRead, true), (Write, Atomic, true)] {
+        for (first, second, race) in [
+            (Read, Read, false),
+            (Read, Write, true),
+            (Write, Read, true),
+            (Write, Write, true),
+            (Atomic, Atomic, false),
+            (Atomic, Read, true),
+            (Atomic, StrongRead, false),
+            (Write, StrongRead, true),
+            (Write, Atomic, true),
+        ] {
             let mut touches = Touches::default();
             assert!(touches.touch(1000, 64, first, by(1)).is_ok());
             assert!(touches.touch(1000, 64, second, by(1)).is_ok(), "the same block");
