@@ -126,10 +126,7 @@ impl Machine {
         if capture.mode != CaptureMode::Relaxed && capture.thread != std::thread::current().id() {
             return Err(Status::STREAM_CAPTURE_WRONG_THREAD);
         }
-        let Some(capture) = self.captures.remove(&handle) else { return Err(Status::ILLEGAL_STATE) };
-        for (_, stream) in self.streams.all() {
-            stream.capture = stream.capture.filter(|taken| *taken != handle);
-        }
+        let capture = self.take_capture(handle).ok_or(Status::ILLEGAL_STATE)?;
         if capture.invalid {
             return Err(Status::STREAM_CAPTURE_INVALIDATED);
         }
@@ -139,6 +136,23 @@ impl Machine {
         let graph = self.new_handle();
         self.graphs.insert(graph, Arc::new(Graph { handle: graph, nodes: capture.nodes.into() }));
         Ok(graph)
+    }
+
+    /// Lets go of a capture and of its streams.
+    fn take_capture(&mut self, handle: u64) -> Option<Capture> {
+        for (_, stream) in self.streams.all() {
+            stream.capture = stream.capture.filter(|taken| *taken != handle);
+        }
+        self.captures.remove(&handle)
+    }
+
+    /// A stream goes in the middle of a capture: with the stream that began goes the capture, with another its success.
+    pub fn abandon_capture(&mut self, stream: u64) {
+        let Ok(Some(handle)) = self.streams.get(stream).map(|stream| stream.capture) else { return };
+        self.invalidate(handle);
+        if self.captures.get(&handle).is_some_and(|capture| capture.origin == stream) {
+            self.take_capture(handle);
+        }
     }
 
     /// Adds a node behind what the stream has captured.

@@ -142,10 +142,7 @@ impl Machine {
         if handle <= PER_THREAD {
             return Err(Status::INVALID_HANDLE);
         }
-        let capture = self.streams.get(handle)?.capture;
-        if let Some(capture) = capture {
-            self.invalidate(capture);
-        }
+        self.abandon_capture(handle);
         self.finish_stream(handle)?;
         self.streams.by_handle.remove(&handle);
         Ok(())

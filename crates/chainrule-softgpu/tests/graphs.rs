@@ -202,7 +202,10 @@ fn captures_end_where_they_began() {
         assert_eq!(status!(sys::cuStreamBeginCapture_v2(stream, GLOBAL)), CUresult::CUDA_ERROR_ILLEGAL_STATE);
         assert_eq!(status!(sys::cuStreamWaitEvent(stream, outside, 0)), CUresult::CUDA_ERROR_STREAM_CAPTURE_ISOLATION);
         assert_eq!(end(stream).err(), Some(INVALIDATED));
-        let captured = event();
+        good!(sys::cuStreamBeginCapture_v2(stream, GLOBAL));
+        good!(sys::cuStreamDestroy_v2(stream));
+        good!(sys::cuCtxSynchronize());
+        let (stream, captured) = (client::stream(), event());
         good!(sys::cuStreamBeginCapture_v2(stream, GLOBAL));
         good!(sys::cuEventRecord(captured, stream));
         assert_eq!(status!(sys::cuEventSynchronize(captured)), CUresult::CUDA_ERROR_CAPTURED_EVENT);
@@ -212,5 +215,58 @@ fn captures_end_where_they_began() {
         good!(sys::cuStreamBeginCapture_v2(blocking, RELAXED));
         let legacy = status!(sys::cuMemsetD8Async(allocate(4), 0, 4, std::ptr::null_mut()));
         assert_eq!((legacy, end(blocking).err()), (CUresult::CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, Some(INVALIDATED)));
+    });
+}
+
+#[test]
+fn captures_keep_apart() {
+    in_own_process("captures_keep_apart", || {
+        start();
+        let (first, second, in_first, in_second) = (stream(), stream(), event(), event());
+        good!(sys::cuStreamBeginCapture_v2(first, RELAXED));
+        good!(sys::cuStreamBeginCapture_v2(second, RELAXED));
+        good!(sys::cuEventRecord(in_first, first));
+        assert_eq!(status!(sys::cuStreamWaitEvent(second, in_first, 0)), CUresult::CUDA_ERROR_STREAM_CAPTURE_MERGE);
+        assert_eq!((end(first).err(), end(second).err()), (Some(INVALIDATED), Some(INVALIDATED)));
+        good!(sys::cuStreamBeginCapture_v2(first, GLOBAL));
+        good!(sys::cuEventRecord(in_second, first));
+        good!(sys::cuStreamWaitEvent(second, in_second, 0));
+        assert_eq!(end(second).err(), Some(CUresult::CUDA_ERROR_STREAM_CAPTURE_UNMATCHED));
+        assert_eq!(end(first).err(), Some(INVALIDATED));
+        let outside = stream();
+        assert_eq!(status!(sys::cuStreamWaitEvent(outside, in_second, 0)), CUresult::CUDA_ERROR_CAPTURED_EVENT, "its capture is over");
+        good!(sys::cuStreamBeginCapture_v2(first, GLOBAL));
+        let (address, mut context) = (first as usize, std::ptr::null_mut());
+        good!(sys::cuCtxGetCurrent(&mut context));
+        let context = context as usize;
+        let elsewhere = std::thread::spawn(move || {
+            good!(sys::cuCtxSetCurrent(context as _));
+            end(address as CUstream).err()
+        });
+        assert_eq!(elsewhere.join().unwrap(), Some(CUresult::CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD));
+        assert!(end(first).is_ok());
+    });
+}
+
+#[test]
+fn a_graph_never_runs_beside_itself() {
+    in_own_process("a_graph_never_runs_beside_itself", || {
+        start();
+        let (first, second, sum, old) = (stream(), stream(), allocate(4), upload(&[0_u32]));
+        // sum takes the place of old in two steps; two runs that mixed would leave sum unwritten in between.
+        good!(sys::cuStreamBeginCapture_v2(first, GLOBAL));
+        good!(sys::cuMemcpyDtoDAsync_v2(sum, old, 4, first));
+        good!(sys::cuMemcpyDtoDAsync_v2(old, sum, 4, first));
+        good!(sys::cuMemsetD32Async(sum, 1, 1, first));
+        let executable = instantiate(end(first).unwrap());
+        for seed in 0..16 {
+            control::seed(seed).unwrap();
+            good!(sys::cuMemsetD32Async(old, 0, 1, first));
+            finish(first);
+            good!(sys::cuGraphLaunch(executable, first));
+            good!(sys::cuGraphLaunch(executable, second));
+            good!(sys::cuCtxSynchronize());
+            assert_eq!(download::<u32>(old, 1), [0], "the second run saw the middle of the first");
+        }
     });
 }

@@ -195,15 +195,15 @@ pub unsafe extern "C" fn cublasLtMatmul(
         (matmul.a.address, matmul.b.address, matmul.c.address, matmul.d.address) = (a, b, c, d);
         matmul.workspace = (workspace, workspace_bytes);
         matmul.expect_pointers()?;
+        if workspace_bytes > 0 {
+            let range = machine.memory.expect_range(workspace, workspace_bytes);
+            range.map_err(|_| Refusal::invalid(format!("{workspace_bytes} bytes of workspace at {workspace:#x}")))?;
+        }
         if !algorithm.is_null() {
             // SAFETY: not null, and an algorithm by the library's contract.
-            unsafe { algorithm.read() }.expect(&matmul)?;
-        }
-        if workspace_bytes > 0 {
-            machine
-                .memory
-                .expect_range(workspace, workspace_bytes)
-                .map_err(|_| Refusal::invalid(format!("{workspace_bytes} bytes of workspace at {workspace:#x}")))?;
+            let algorithm = unsafe { algorithm.read() };
+            algorithm.expect(&matmul)?;
+            matmul.workspace.1 = algorithm.workspace as usize;
         }
         machine.enqueue(stream, Operation::Matmul(Arc::new(matmul))).map_err(failed)
     })

@@ -47,7 +47,7 @@ pub struct Matmul {
     pub beta: Factor,
     pub rounding: Rounding,
     pub epilogue: Epilogue,
-    /// Address and bytes.
+    /// Address, and the bytes of it that are used.
     pub workspace: (u64, usize),
 }
 
