@@ -31,7 +31,8 @@ struct Strided {
 #pragma unroll
         for (u32 d = 0; d < MAX_RANK; d++) {
             if (d >= rank) break;
-            u32 rest = index / extents[d], at = index - rest * extents[d];
+            // Below the outermost extent the index is whole.
+            u32 rest = d + 1 < rank ? index / extents[d] : 0, at = index - rest * extents[d];
             index = rest;
 #pragma unroll
             for (int k = 0; k < K; k++) out[k] += (i64)at * strides[k][d];

@@ -62,9 +62,8 @@ macro_rules! functions {
                 };
                 std::array::from_fn(|i| given.get(i).map(|p| *p as f32))
             }
-            /// All rows, with parameters of 0.
-            #[cfg(test)]
-            pub(super) const ROWS: &[Unary] = &[$(Unary::$name { $($parameter: 0.0),* }),*];
+            /// All functions, with parameters of 0.
+            pub const ROWS: &[Unary] = &[$(Unary::$name { $($parameter: 0.0),* }),*];
             /// The names of the row's parameters.
             #[cfg(test)]
             pub(super) fn parameter_names(self) -> &'static [&'static str] {

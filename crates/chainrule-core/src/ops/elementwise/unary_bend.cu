@@ -330,7 +330,7 @@ KERNEL digamma_bend(const float *h, const float *g, const float *x, float *to, u
     auto f = [=](float h, float g, float x) {
         return h * g * tetragammaf(x);
     };
-    map(h, g, x, to, count, f);
+    map_singly(to, count, f, h, g, x);
 }
 KERNEL logit_bend(const float *h, const float *g, const float *x, float *to, u64 count, float eps) {
     auto f = [=](float h, float g, float x) {
