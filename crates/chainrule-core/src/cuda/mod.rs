@@ -5,8 +5,8 @@
 //!
 //! All work of a GPU goes to one stream, in order; so memory is used again as soon as its array is gone, and a result that is asked for waits for what comes before. A step that is being captured ([`capture`]) has a stream and memory of its own, and other threads do not notice.
 
-mod capture;
 pub(crate) mod blas;
+mod capture;
 mod driver;
 mod gpu;
 mod kernel;
@@ -15,8 +15,8 @@ mod mirror;
 mod staging;
 mod transfer;
 
-pub use capture::{Graph, capture};
 pub use blas::{allow_tf32, set_own_products};
+pub use capture::{Graph, capture};
 pub use gpu::{Counters, Gpu};
 pub(crate) use kernel::{Argument, Grid, Source};
 pub(crate) use mirror::Mirror;

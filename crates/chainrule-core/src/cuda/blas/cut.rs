@@ -40,9 +40,13 @@ impl Tile {
         m.div_ceil(rows) * n.div_ceil(columns)
     }
 
-    /// The largest tile that leaves enough blocks to fill a GPU.
-    pub(crate) fn choose(m: usize, n: usize, batch: usize) -> Tile {
-        let fills = |tile: Tile, blocks: usize| tile.count(m, n).saturating_mul(batch) >= blocks;
+    /// The largest tile that leaves enough blocks to fill a GPU, those that a long k is cut into included.
+    pub(crate) fn choose([m, n, k]: [usize; 3], batch: usize) -> Tile {
+        let fills = |tile: Tile, blocks: usize| {
+            // Longer parts than the shortest, so that adding them up costs little.
+            let parts = Cut::most(k / 2, tile.sizes()[2]).max(1);
+            tile.count(m, n).saturating_mul(batch).saturating_mul(parts) >= blocks
+        };
         if m <= 16 && n >= 64 {
             Tile::Flat
         } else if m > 64 && n > 64 && fills(Tile::Wide, 128) {
@@ -68,10 +72,13 @@ pub(crate) struct Cut {
 impl Cut {
     /// For a k that `blocks` blocks walk in slabs.
     pub(crate) fn new(blocks: usize, k: usize, slab: usize) -> Cut {
-        const SLABS: usize = 4;
-        const MOST: usize = 128;
-        let wanted = (BLOCKS / blocks.max(1)).min(k / (SLABS * slab)).min(MOST);
-        Cut::into_parts(wanted, k, slab)
+        Cut::into_parts((BLOCKS / blocks.max(1)).min(Cut::most(k, slab)), k, slab)
+    }
+
+    /// The most parts: each is at least so long that its sums are worth their way to memory and back.
+    fn most(k: usize, slab: usize) -> usize {
+        const SLABS: usize = 8;
+        (k / (SLABS * slab)).min(128)
     }
 
     /// Into about so many parts of whole slabs.

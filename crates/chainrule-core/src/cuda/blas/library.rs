@@ -32,7 +32,7 @@ const FUNCTIONS: &[&str] = &[
 ];
 
 /// Whether the library is there and whole; looked at once.
-fn is_present() -> bool {
+pub(super) fn is_present() -> bool {
     static PRESENT: OnceLock<bool> = OnceLock::new();
     *PRESENT.get_or_init(|| {
         // SAFETY: opens a library of that name, which runs its own start-up code.

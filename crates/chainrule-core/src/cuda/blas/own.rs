@@ -41,7 +41,7 @@ pub(super) fn run(gpu: &'static Gpu, product: &Product) -> Result<()> {
     // Few columns: the tile that is flat is the transposed one.
     let product = if n <= 16 && m > 16 { &product.transposed() } else { product };
     let [rows, columns, _] = product.sizes;
-    let tile = Tile::choose(rows, columns, product.count);
+    let tile = Tile::choose([rows, columns, k], product.count);
     // Parts are added up in a dense result that is small enough to be numbered.
     let cuts = (product.is_dense() || product.transposed().is_dense()) && u32::try_from(m * n * product.count).is_ok();
     let blocks = if cuts { tile.count(rows, columns).saturating_mul(product.count) } else { usize::MAX };
@@ -99,7 +99,7 @@ fn launch(gpu: &'static Gpu, product: &Product, tile: Tile, cut: Cut, c_part: us
         a_vector: vector(&a, a_step, a_apart),
         b_along_k: b_along.into(),
         b_vector: vector(&b, b_step, b_apart),
-        c_vector: if c_part % 4 == 0 { vector(&c, c.column, c.row) } else { 0 },
+        c_vector: if c_part.is_multiple_of(4) { vector(&c, c.column, c.row) } else { 0 },
         unused: 0,
         finish,
     };

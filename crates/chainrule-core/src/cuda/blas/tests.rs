@@ -49,3 +49,27 @@ fn every_tile_multiplies_every_layout() {
         }
     }
 }
+
+/// The number of bits behind the point decides which numbers are the same.
+#[test]
+fn tf32_is_asked_for() {
+    let Ok(device @ Device::Cuda(ordinal)) = Device::cuda(0) else { return };
+    if has_own_products() || !library::is_present() {
+        return;
+    }
+    let gpu = Gpu::get(ordinal).unwrap();
+    let there = |x: &[f32], dims: &[usize]| Array::from_slice(x, dims).unwrap().to(&device).unwrap();
+    let (a, b, c) = (there(&[1.0 + f32::powi(2.0, -14); 16], &[16]), there(&[1.0; 16], &[16]), there(&[0.0; 16], &[16]));
+    let operand = |x: &Array| Operand { address: x.address(), row: 4, column: 1, batch: 0 };
+    let product = Product { sizes: [4; 3], count: 1, a: operand(&a), b: operand(&b), c: operand(&c), finish: Finish::NONE };
+    let sum = || {
+        product.run("matmul", gpu).unwrap();
+        c.to(&Device::Cpu).unwrap().to_vec::<f32>().unwrap()[0]
+    };
+    assert_eq!(sum(), 4.0 + f32::powi(2.0, -12));
+    allow_tf32(true);
+    let rounded = sum();
+    allow_tf32(false);
+    assert_eq!(rounded, 4.0);
+    assert_eq!(sum(), 4.0 + f32::powi(2.0, -12));
+}

@@ -181,7 +181,7 @@ pub(super) fn forward(
     let k = g.in_channels / g.groups * g.kernel[0] * g.kernel[1];
     call.weight_vector = in_fours(&weight, k);
     call.to_vector = in_fours(&y, plane);
-    let tiles = tiles(rows, g.batch * plane, g.groups);
+    let tiles = tiles([rows, g.batch * plane, k], g.groups);
     let kernel = match tiles.0 {
         Tile::Wide => "forward_wide",
         Tile::Middle => "forward_middle",
@@ -195,8 +195,8 @@ pub(super) fn forward(
 /// The tile for a result, and how many results there are.
 type Tiles = (Tile, [usize; 2], usize);
 
-fn tiles(rows: usize, columns: usize, depth: usize) -> Tiles {
-    (forced().unwrap_or_else(|| Tile::choose(rows, columns, depth)), [rows, columns], depth)
+fn tiles([rows, columns, k]: [usize; 3], depth: usize) -> Tiles {
+    (forced().unwrap_or_else(|| Tile::choose([rows, columns, k], depth)), [rows, columns], depth)
 }
 
 fn cut((tile, [rows, columns], depth): Tiles, k: usize) -> Cut {
@@ -247,7 +247,7 @@ pub(super) fn input_gradient(
     let positions = g.height.div_ceil(g.stride[0]) * g.width.div_ceil(g.stride[1]);
     let taps = |at: usize| g.kernel[at].div_ceil(g.stride[at] / gcd(g.stride[at], g.dilation[at]));
     let k = g.out_channels / g.groups * taps(0) * taps(1);
-    let tiles = tiles(g.in_channels / g.groups, g.batch * positions, g.groups * remainders);
+    let tiles = tiles([g.in_channels / g.groups, g.batch * positions, k], g.groups * remainders);
     let kernel = match tiles.0 {
         Tile::Wide => "backward_wide",
         Tile::Middle => "backward_middle",
@@ -286,7 +286,7 @@ pub(super) fn weight_gradient(op: &'static str, gpu: &'static Gpu, g: &Geometry,
     let columns = g.in_channels / g.groups * taps;
     call.weight_vector = in_fours(&dy, plane);
     call.to_vector = in_fours(&dw, columns);
-    let (tile, sizes, depth) = tiles(g.out_channels / g.groups, columns, g.groups);
+    let (tile, sizes, depth) = tiles([g.out_channels / g.groups, columns, k], g.groups);
     let (tile, kernel) = match tile {
         Tile::Wide => (tile, "weight_gradient_wide"),
         Tile::Middle => (tile, "weight_gradient_middle"),
