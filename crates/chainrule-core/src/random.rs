@@ -175,7 +175,9 @@ pub fn normal(dims: &[usize], mean: f64, deviation: f64, dtype: DType, rng: &mut
 /// # Errors
 /// As for [`normal`]; a device that is missing or failed.
 pub fn normal_on(dims: &[usize], mean: f64, deviation: f64, dtype: DType, rng: &mut Rng, device: &Device) -> Result<Array> {
-    fill("normal", dims, dtype, rng, device, [mean, deviation], |[mean, deviation], u, v| mean + deviation * (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos())
+    fill("normal", dims, dtype, rng, device, [mean, deviation], |[mean, deviation], u, v| {
+        mean + deviation * (-2.0 * (1.0 - u).ln()).sqrt() * (std::f64::consts::TAU * v).cos()
+    })
 }
 
 /// An array whose i-th element is made of two uniform numbers, functions of the stream and i. On a GPU the operation's kernel is `f` with these parameters.

@@ -14,17 +14,16 @@ const TYPES: [DType; 5] = [DType::F32, DType::F64, DType::I64, DType::U8, DType:
 #[test]
 fn rows_are_picked() {
     for dtype in TYPES {
-        for (dims, axis, picks) in [(&[7usize, 4][..], 0isize, &[5usize][..]), (&[3, 5, 3], 1, &[2, 33]), (&[2, 9], -1, &[31]), (&[40, 16], 0, &[2, 20]), (&[1], 0, &[0])] {
+        for (dims, axis, picks) in
+            [(&[7usize, 4][..], 0isize, &[5usize][..]), (&[3, 5, 3], 1, &[2, 33]), (&[2, 9], -1, &[31]), (&[40, 16], 0, &[2, 20]), (&[1], 0, &[0])]
+        {
             let extent = dims[axis.rem_euclid(dims.len() as isize) as usize];
             let i = indices(extent, picks, 3);
             agree("index_select", 0.0, [&counted(dims, dtype), &i], |[x, i]| Ok(vec![index::index_select(x, axis, i)?]));
         }
         let x = counted(&[9, 10], dtype);
         agree("of views", 0.0, [&x, &indices(4, &[6, 2], 1)], |[x, i]| {
-            Ok(vec![
-                index::index_select(&x.narrow(0, 3, 5)?, 0, &i.transpose(0, 1)?)?,
-                index::index_select(&x.narrow(1, 1, 9)?, 1, &i.select(1, 0)?)?,
-            ])
+            Ok(vec![index::index_select(&x.narrow(0, 3, 5)?, 0, &i.transpose(0, 1)?)?, index::index_select(&x.narrow(1, 1, 9)?, 1, &i.select(1, 0)?)?])
         });
     }
 }
@@ -43,7 +42,10 @@ fn rows_are_added_in_order() {
     let whole = |x: &Array| x.cast(DType::I64).unwrap();
     agree("of integers", 0.0, [&whole(&base), &i, &whole(&source)], |[base, i, source]| Ok(vec![index::index_add(base.clone(), 1, i, source)?]));
     agree("of a view", 0.0, [&base, &i, &source], |[base, i, source]| {
-        Ok(vec![index::index_add(base.transpose(0, 2)?, 1, i, &source.transpose(0, 3)?)?, index::index_copy(base.narrow(0, 1, 1)?, 1, i, &source.narrow(0, 0, 1)?)?])
+        Ok(vec![
+            index::index_add(base.transpose(0, 2)?, 1, i, &source.transpose(0, 3)?)?,
+            index::index_copy(base.narrow(0, 1, 1)?, 1, i, &source.narrow(0, 0, 1)?)?,
+        ])
     });
     for dtype in TYPES {
         let (base, source) = (counted(&[4, 6], dtype), counted(&[9, 6], dtype));
@@ -105,7 +107,11 @@ fn views_and_nan_are_put_as_on_the_cpu() {
     let (x, i, source) = (noise(&[6, 8], 1), indices(8, &[6, 5], 2), noise(&[6, 9], 3));
     agree("views", 0.0, [&x, &i, &source], |[x, i, source]| {
         let (across, down) = (x.transpose(0, 1)?, i.transpose(0, 1)?);
-        Ok(vec![gather(&across, 0, &down)?, scatter_add(across.clone(), 0, &down, &source.transpose(0, 1)?)?, scatter_add(x.narrow(0, 1, 4)?, 1, &i.narrow(0, 2, 3)?, source)?])
+        Ok(vec![
+            gather(&across, 0, &down)?,
+            scatter_add(across.clone(), 0, &down, &source.transpose(0, 1)?)?,
+            scatter_add(x.narrow(0, 1, 4)?, 1, &i.narrow(0, 2, 3)?, source)?,
+        ])
     });
     let nan = Array::from_slice(&[f32::NAN, 1.0, -f32::INFINITY, 3.0], &[4]).unwrap();
     let put = Array::from_slice(&[1.0, f32::NAN, 2.0, f32::NAN, 5.0], &[5]).unwrap();
@@ -151,7 +157,11 @@ fn positions_and_classes_are_numbered() {
     let (a, b, c) = (signed(3, &[5, 1], 1), signed(4, &[7], 2), signed(5, &[1, 5, 1], 3));
     agree("flat_positions", 0.0, [&a, &b, &c], |[a, b, c]| {
         let all = [a, b, c];
-        Ok(vec![index::flat_positions("index", &[3, 4, 5, 2], &all)?, index::flat_positions("index", &[3, 9], &all[..2])?, index::flat_positions("index", &[3], &all[..1])?])
+        Ok(vec![
+            index::flat_positions("index", &[3, 4, 5, 2], &all)?,
+            index::flat_positions("index", &[3, 9], &all[..2])?,
+            index::flat_positions("index", &[3], &all[..1])?,
+        ])
     });
 }
 
@@ -162,7 +172,12 @@ fn parts_are_joined_and_placed() {
         agree("concatenate", 0.0, [&a, &b], |[a, b]| {
             let many: Vec<&Array> = [a, b].into_iter().cycle().take(35).collect();
             let empty = a.narrow(1, 0, 0)?;
-            Ok(vec![join::concatenate(&[a, b], 1)?, join::concatenate(&[a, &empty, a], 0).or_else(|_| join::concatenate(&[a, a], 0))?, join::concatenate(&[&b.flip(&[2])?, a, &empty], 1)?, join::concatenate(&many, -2)?])
+            Ok(vec![
+                join::concatenate(&[a, b], 1)?,
+                join::concatenate(&[a, &empty, a], 0).or_else(|_| join::concatenate(&[a, a], 0))?,
+                join::concatenate(&[&b.flip(&[2])?, a, &empty], 1)?,
+                join::concatenate(&many, -2)?,
+            ])
         });
         agree("place", 0.0, [&a, &b], |[a, b]| {
             let halves = [a.narrow(1, 0, 1)?, a.narrow(1, 1, 3)?];

@@ -8,6 +8,7 @@ mod elementwise;
 mod index;
 mod loss;
 mod matmul;
+mod norm;
 mod pool;
 mod random;
 mod reduce;

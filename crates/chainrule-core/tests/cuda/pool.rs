@@ -110,7 +110,9 @@ fn adaptive_windows() {
 #[test]
 fn numbers_return_to_their_positions() {
     let (x, positions) = (noise(&[3, 100], 1), indices(40, &[3, 100], 2));
-    agree("max_unpool", 0.0, [&x, &positions], |[x, positions]| Ok(vec![max_unpool(x, positions, &[5, 8])?, max_unpool(&x.narrow(0, 0, 0)?, &positions.narrow(0, 0, 0)?, &[5, 8])?]));
+    agree("max_unpool", 0.0, [&x, &positions], |[x, positions]| {
+        Ok(vec![max_unpool(x, positions, &[5, 8])?, max_unpool(&x.narrow(0, 0, 0)?, &positions.narrow(0, 0, 0)?, &[5, 8])?])
+    });
     let (within, across) = (indices(6, &[2, 4, 3], 3), indices(12, &[2, 5, 3], 4));
     agree("volume_positions", 0.0, [&within, &across], |[within, across]| Ok(vec![volume_positions(within, across, 6)?]));
     let missing = Array::from_slice(&[-1i64, 0, 5, -3], &[1, 2, 2]).unwrap();

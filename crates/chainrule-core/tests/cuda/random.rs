@@ -13,7 +13,9 @@ fn masks_are_the_cpus() {
         }
     }
     let x = noise(&[9, 31], 1);
-    agree("of views", 0.0, [&x], |[x]| Ok(vec![dropout(&x.narrow(0, 1, 5)?, 0.4, 5)?, dropout(&x.narrow(0, 1, 1)?, 0.4, 5)?, dropout(&x.transpose(0, 1)?, 0.4, 5)?]));
+    agree("of views", 0.0, [&x], |[x]| {
+        Ok(vec![dropout(&x.narrow(0, 1, 5)?, 0.4, 5)?, dropout(&x.narrow(0, 1, 1)?, 0.4, 5)?, dropout(&x.transpose(0, 1)?, 0.4, 5)?])
+    });
     let special = Array::from_slice(&[f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -0.0], &[4]).unwrap().broadcast_to(&[10, 4]).unwrap();
     agree("of NaN and infinity", 0.0, [&special], |[x]| Ok(vec![dropout(x, 0.5, 3)?]));
 }

@@ -40,12 +40,7 @@ pub(super) fn index_select(gpu: &'static Gpu, op: &'static str, x: &Array, at: u
     };
     let units = expect_countable(op, out.count() * x.dtype().size() / unit)?;
     let (extent, count, inner) = (x.dims()[at] as u64, indices.count() as u32, (row / unit) as u32);
-    KERNELS.launch(
-        gpu,
-        kernel,
-        Grid::over(units as usize, 1),
-        &[&x.address(), &indices.address(), &out.address(), &extent, &count, &inner, &units],
-    )?;
+    KERNELS.launch(gpu, kernel, Grid::over(units as usize, 1), &[&x.address(), &indices.address(), &out.address(), &extent, &count, &inner, &units])?;
     Ok(out)
 }
 

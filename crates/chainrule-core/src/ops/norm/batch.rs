@@ -3,13 +3,15 @@
 //! Backward, with `z = (x - mean) rstd` and means over the channel: `dx = weight rstd (dy - mean(dy) - z mean(dy z))`, `dweight = sum dy z`, `dbias = sum dy`; with given statistics `dx = weight rstd dy`.
 
 use super::channels::{COLUMNS, Extents, Passes, Sums};
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{Moments, Products, expect_eps, parameter};
 use crate::array::Array;
 use crate::dtype::Element;
 use crate::error::Result;
 use crate::float::Float;
 use crate::float::with_float;
-use crate::ops::{expect_shape, row, same_dtype};
+use crate::ops::{expect_shape, on_device, row, same_dtype};
 use crate::parallel::Target;
 use crate::shape::Shape;
 use crate::simd::{Real, Simd};
@@ -36,6 +38,7 @@ pub fn batch_norm(x: &Array, weight: Option<&Array>, bias: Option<&Array>, eps: 
     const OP: &str = "batch_norm";
     let extents = Extents::of(OP, x)?;
     expect_eps(OP, eps)?;
+    on_device!(OP, [x; weight, bias], |gpu| cuda::batch_norm(gpu, OP, x, weight, bias, eps));
     let (weight, bias) = (parameter(OP, "the weight", weight, 1.0, x, &[extents.channels])?, parameter(OP, "the bias", bias, 0.0, x, &[extents.channels])?);
     let x = x.contiguous()?;
     let vector = || Array::stale(Shape::trusted(&[extents.channels]), x.dtype());
@@ -61,7 +64,12 @@ pub fn batch_norm(x: &Array, weight: Option<&Array>, bias: Option<&Array>, eps: 
 /// # Errors
 /// As for [`batch_norm`]; a gradient of another shape than `x`.
 pub fn batch_norm_backward(dy: &Array, x: &Array, mean: &Array, rstd: &Array, weight: Option<&Array>) -> Result<(Array, Array, Array)> {
-    backward("batch_norm_backward", dy, x, mean, rstd, weight, true)
+    const OP: &str = "batch_norm_backward";
+    expect_alike(OP, dy, x)?;
+    on_device!(OP, [dy, x, mean, rstd; weight], |gpu| {
+        cuda::batch_norm_backward(gpu, OP, dy, x, cuda::Statistics { mean, rstd, weight, given: None })
+    });
+    backward(OP, dy, x, mean, rstd, weight, true)
 }
 
 /// `x` `[N, C, *]` normalised by given statistics `[C]`, as a trained network infers.
@@ -71,6 +79,10 @@ pub fn batch_norm_backward(dy: &Array, x: &Array, mean: &Array, rstd: &Array, we
 pub fn batch_norm_inference(x: &Array, mean: &Array, variance: &Array, weight: Option<&Array>, bias: Option<&Array>, eps: f64) -> Result<Array> {
     const OP: &str = "batch_norm_inference";
     let extents = Extents::of(OP, x)?;
+    expect_eps(OP, eps)?;
+    on_device!(OP, [x, mean, variance; weight, bias], |gpu| {
+        cuda::batch_norm_inference(gpu, OP, x, cuda::Given { mean, variance, weight, bias, eps })
+    });
     let rstd = rstd_of(OP, x, variance, extents.channels, eps)?;
     let mean = parameter(OP, "the mean", Some(mean), 0.0, x, &[extents.channels])?;
     let (weight, bias) = (parameter(OP, "the weight", weight, 1.0, x, &[extents.channels])?, parameter(OP, "the bias", bias, 0.0, x, &[extents.channels])?);
@@ -90,17 +102,26 @@ pub fn batch_norm_inference(x: &Array, mean: &Array, variance: &Array, weight: O
 /// As for [`batch_norm_backward`].
 pub fn batch_norm_inference_backward(dy: &Array, x: &Array, mean: &Array, variance: &Array, weight: Option<&Array>, eps: f64) -> Result<(Array, Array, Array)> {
     const OP: &str = "batch_norm_inference_backward";
+    expect_alike(OP, dy, x)?;
+    expect_eps(OP, eps)?;
+    on_device!(OP, [dy, x, mean, variance; weight], |gpu| {
+        cuda::batch_norm_backward(gpu, OP, dy, x, cuda::Statistics { mean, rstd: variance, weight, given: Some(eps) })
+    });
     let rstd = rstd_of(OP, x, variance, Extents::of(OP, x)?.channels, eps)?;
     backward(OP, dy, x, mean, &rstd, weight, false)
 }
 
 fn rstd_of(op: &'static str, x: &Array, variance: &Array, channels: usize, eps: f64) -> Result<Array> {
-    expect_eps(op, eps)?;
     let mut rstd = parameter(op, "the variance", Some(variance), 0.0, x, &[channels])?;
     with_float!(op, x.dtype(), T => {
         rstd.as_mut_slice::<T>()?.iter_mut().for_each(|v| *v = T::from_f64(1.0 / (v.to_f64() + eps).sqrt()));
         Ok(rstd)
     })
+}
+
+fn expect_alike(op: &'static str, dy: &Array, x: &Array) -> Result<()> {
+    same_dtype(op, x, dy)?;
+    expect_shape(op, "the gradient", dy, x.dims())
 }
 
 fn backward(
@@ -113,8 +134,6 @@ fn backward(
     own_statistics: bool,
 ) -> Result<(Array, Array, Array)> {
     let extents = Extents::of(op, x)?;
-    same_dtype(op, x, dy)?;
-    expect_shape(op, "the gradient", dy, x.dims())?;
     let (mean, rstd) = (parameter(op, "the mean", Some(mean), 0.0, x, &[extents.channels])?, parameter(op, "rstd", Some(rstd), 0.0, x, &[extents.channels])?);
     let weight = parameter(op, "the weight", weight, 1.0, x, &[extents.channels])?;
     let (dy, x) = (dy.contiguous()?, x.contiguous()?);

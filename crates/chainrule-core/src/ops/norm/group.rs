@@ -11,7 +11,7 @@ use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::float::with_float;
-use crate::ops::{expect_shape, row, same_dtype};
+use crate::ops::{expect_shape, on_cpu, row, same_dtype};
 use crate::parallel::{self, Target};
 use crate::shape::Shape;
 use crate::simd::{Kernel, Real, Simd};
@@ -37,6 +37,7 @@ pub fn group_norm(x: &Array, groups: usize, weight: Option<&Array>, bias: Option
     const OP: &str = "group_norm";
     let extents = Groups::of(OP, x, groups)?;
     expect_eps(OP, eps)?;
+    on_cpu!(OP, [x; weight, bias]);
     let channels = [extents.channels()];
     let (weight, bias) = (parameter(OP, "the weight", weight, 1.0, x, &channels)?, parameter(OP, "the bias", bias, 0.0, x, &channels)?);
     let x = x.contiguous()?;
@@ -64,6 +65,7 @@ pub fn group_norm_backward(dy: &Array, x: &Array, mean: &Array, rstd: &Array, we
     const OP: &str = "group_norm_backward";
     same_dtype(OP, x, dy)?;
     expect_shape(OP, "the gradient", dy, x.dims())?;
+    on_cpu!(OP, [dy, x, mean, rstd; weight]);
     let groups = mean.dims().last().copied().unwrap_or(0);
     let extents = Groups::of(OP, x, groups)?;
     let each = [extents.batch, groups];

@@ -4,12 +4,14 @@
 //! Backward, with `z = (x - mean) rstd`, `g = dy weight` and means over the row: `dx = rstd (g - mean(g) - z mean(g z))`, `dweight = sum dy z`, `dbias = sum dy` over rows;
 //! about 0, where `z = x rstd`, the term `mean(g)` is absent.
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{Moments, expect_eps, parameter};
 use crate::array::Array;
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::float::with_float;
-use crate::ops::{expect_shape, row, same_dtype};
+use crate::ops::{expect_shape, on_device, row, same_dtype};
 use crate::parallel::{self, Target};
 use crate::shape::Shape;
 use crate::simd::{Kernel, Real, Simd, Vector};
@@ -64,6 +66,7 @@ fn forward(op: &'static str, centre: Centre, x: &Array, normalized: usize, weigh
     }
     expect_eps(op, eps)?;
     let (outer, extents) = x.dims().split_at(x.rank() - normalized);
+    on_device!(op, [x; weight, bias], |gpu| cuda::layer_norm(gpu, op, x, extents, centre == Centre::Mean, [weight, bias], eps));
     let (rows, size) = (outer.iter().product(), extents.iter().product());
     let (weight, bias) = (parameter(op, "the weight", weight, 1.0, x, extents)?, parameter(op, "the bias", bias, 0.0, x, extents)?);
     let x = x.contiguous()?;
@@ -114,6 +117,11 @@ fn backward(op: &'static str, centre: Centre, dy: &Array, x: &Array, mean: &Arra
         return Err(Error::shape(op, format!("{rows} means and a weight of {extents:?} do not fit an input of {:?}", x.shape())));
     }
     let (mean, rstd) = (parameter(op, "the mean", Some(mean), 0.0, x, &[rows])?, parameter(op, "rstd", Some(rstd), 0.0, x, &[rows])?);
+    on_device!(op, [dy, x, mean, rstd; weight], |gpu| {
+        crate::ops::expect_f32_on_device(op, x)?;
+        let weight = weight.map(|weight| parameter(op, "the weight", Some(weight), 1.0, x, &extents)).transpose()?;
+        cuda::layer_norm_backward(gpu, [dy, x], Some(&mean).filter(|_| centre == Centre::Mean), &rstd, weight.as_ref(), extents)
+    });
     let weight = parameter(op, "the weight", weight, 1.0, x, &extents)?;
     let (dy, x) = (dy.contiguous()?, x.contiguous()?);
     let kinds = if centre == Centre::Mean { 2 } else { 1 };

@@ -5,6 +5,8 @@
 
 mod batch;
 mod channels;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod group;
 mod layer;
 #[cfg(test)]

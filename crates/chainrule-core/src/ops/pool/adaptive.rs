@@ -105,9 +105,7 @@ pub fn adaptive_max_pool2d_backward(dy: &Array, positions: &Array, input_dims: &
     const OP: &str = "adaptive_max_pool2d_backward";
     let planes = planes_of(OP, dy, input_dims)?;
     expect_positions(OP, positions, dy.dims())?;
-    on_device!(OP, [dy, positions], |_gpu| {
-        cuda::put(dy, positions, [planes.count, planes.input_size()], input_dims, crate::ops::gather::Join::Sum)
-    });
+    on_device!(OP, [dy, positions], |_gpu| cuda::put(dy, positions, [planes.count, planes.input_size()], input_dims, crate::ops::gather::Join::Sum));
     let (dy, positions) = (dy.contiguous()?, inside(OP, positions, &planes)?);
     let mut dx = Array::zeros(input_dims, dy.dtype())?;
     with_float!(OP, dy.dtype(), T => {

@@ -195,7 +195,14 @@ pub(super) fn pick(x: &Array, positions: &Array, count: usize) -> Result<Array> 
 }
 
 /// As [`super::volume_positions`], of `depth` planes with `windows` windows each.
-pub(super) fn volume_positions(gpu: &'static Gpu, op: &'static str, within: &Array, across: &Array, area: usize, [depth, windows]: [usize; 2]) -> Result<Array> {
+pub(super) fn volume_positions(
+    gpu: &'static Gpu,
+    op: &'static str,
+    within: &Array,
+    across: &Array,
+    area: usize,
+    [depth, windows]: [usize; 2],
+) -> Result<Array> {
     let (within, across) = (within.contiguous()?, across.contiguous()?);
     let out = Array::stale_on(gpu, *across.shape(), DType::I64)?;
     let count = expect_countable(op, out.count())?;
