@@ -49,7 +49,7 @@ fn files_and_moves_keep_the_numbers() {
     save(&model, &file).unwrap();
     let mut other = Linear::new(3, 2, &mut Rng::seeded(1)).unwrap();
     other.to(&turn.device).unwrap();
-    load(&mut other, &file).unwrap();
+    assert_eq!(load(&mut other, &file).unwrap().loaded.len(), 2);
     assert_eq!(other.weight.value.device(), turn.device);
     other.to(&Device::Cpu).unwrap();
     assert_eq!(other.weight.value.to_vec::<f32>().unwrap(), numbers);
