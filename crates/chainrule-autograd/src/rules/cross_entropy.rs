@@ -69,7 +69,12 @@ impl Tensor {
             out[0] = Some(rule.gradient(pass, weight)?);
             Ok(())
         })?;
-        options.reduction.weighted(&losses.reshape(labels.dims())?, &weights)
+        let losses = losses.reshape(labels.dims())?;
+        // All weights are one.
+        if weights.device().is_cuda() && weight.is_none() && options.ignore_index.is_none() {
+            return options.reduction.apply(&losses);
+        }
+        options.reduction.weighted(&losses, &weights)
     }
 
     fn soft_cross_entropy(&self, labels: &Tensor, options: &CrossEntropy) -> Result<Tensor> {

@@ -42,6 +42,8 @@ impl Reduction {
     /// The same, with a mean over weights.
     pub(crate) fn weighted(self, losses: &Tensor, weights: &Array) -> Result<Tensor> {
         match self {
+            // Without a wait for the sum.
+            Reduction::Mean if weights.device().is_cuda() => losses.sum()?.div(&reduce::sum(weights, &[], false)?.into()),
             Reduction::Mean => losses.sum()?.mul_scalar(1.0 / reduce::sum(weights, &[], false)?.item()?),
             other => other.apply(losses),
         }

@@ -68,7 +68,8 @@ fn one_refusal_is_overcome_by_giving_back_what_is_kept() {
     drop(big.to(&turn.device).unwrap());
     assert!(turn.device.memory().unwrap().cached > 0);
     control::fail_allocation(Failure::Once(1)).unwrap();
-    assert_eq!(chainrule::Tensor::ones(&[1 << 20], chainrule::DType::F32).unwrap().to(&turn.device).unwrap().count(), 1 << 20);
+    let bigger = chainrule::Tensor::ones(&[1 << 20], chainrule::DType::F32).unwrap().to(&turn.device).unwrap();
+    assert_eq!(bigger.device(), turn.device);
     assert_eq!(turn.device.memory().unwrap().cached, 0);
 }
 
