@@ -235,7 +235,10 @@ pub fn dropout(x: &Array, rate: f64, stream: impl Into<Stream>) -> Result<Array>
         return Err(Error::value(OP, format!("rate is {rate}, expected 0 to 1")));
     }
     let stream = stream.into();
-    crate::ops::on_device!(OP, [x], |gpu| cuda::dropout(gpu, OP, x, rate, stream));
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(ordinal) = x.device() {
+        return cuda::dropout(crate::cuda::Gpu::get(ordinal)?, OP, x, rate, stream);
+    }
     let stream = stream.word();
     let x = x.contiguous()?;
     let mut out = Array::stale(*x.shape(), x.dtype())?;

@@ -113,7 +113,7 @@ impl<M: Module + Clone> AveragedModel<M> {
         params(model, |path, param| drop(new.insert(path.to_string(), (param.value.clone(), share))));
         buffers(model, |path, buffer| drop(new.insert(path.to_string(), (buffer.value.clone(), of_buffers))));
         self.check(&mut new)?;
-        self.each(|path, value| new.get(path).filter(|(_, share)| *share != 1.0).map_or(Ok(()), |_| value.own().map_err(Into::into)))?;
+        self.each(|path, value| new.get(path).filter(|(_, share)| *share != 1.0).map_or(Ok(()), |_| value.own()))?;
         self.each(|path, value| match new.get(path) {
             Some((new, share)) => move_toward(value, new, *share),
             None => Ok(()),

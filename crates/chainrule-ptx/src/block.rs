@@ -111,11 +111,7 @@ impl Block {
         let gate = &mut self.gates[arrival.id as usize];
         if let Some((other, first)) = gate.arrived.first() {
             // Without counts all threads must come to the same instruction.
-            let differs = if arrival.count.is_none() || first.count.is_none() {
-                first.pc != arrival.pc || first.count != arrival.count
-            } else {
-                first.count != arrival.count
-            };
+            let differs = first.count != arrival.count || arrival.count.is_none() && first.pc != arrival.pc;
             if differs {
                 let line = program.instructions[first.pc].line;
                 let message = format!("warp {own} comes to this barrier while warp {} waits at the one in line {line}", other.warp);
@@ -124,10 +120,9 @@ impl Block {
         }
         gate.arrived.push((entry, arrival));
         let wanted = arrival.count.unwrap_or(everyone);
-        let whole_warps = arrival.count.is_some();
         // A count is in whole warps, even if the last one is not full.
-        let came: u32 =
-            gate.arrived.iter().map(|(_, arrival)| if whole_warps && arrival.barrier.aligned { LANES as u32 } else { arrival.lanes.count_ones() }).sum();
+        let weight = |arrival: &BarrierArrival| if arrival.count.is_some() && arrival.barrier.aligned { LANES as u32 } else { arrival.lanes.count_ones() };
+        let came: u32 = gate.arrived.iter().map(|(_, arrival)| weight(arrival)).sum();
         if came < wanted {
             return Ok(());
         }

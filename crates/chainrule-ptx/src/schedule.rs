@@ -68,7 +68,7 @@ fn check(launch: &Launch) -> Result<(), String> {
     if blocks >= (u32::MAX >> 1) as u64 {
         return Err(format!("a grid of {blocks} blocks is more than this machine counts"));
     }
-    let threads: u64 = block.iter().map(|&extent| extent as u64).product();
+    let threads = block.iter().fold(1u64, |product, &extent| product.saturating_mul(extent as u64));
     if threads > MAX_THREADS.min(kernel.max_threads() as u64) || block[2] > 64 {
         return Err(format!("blocks of {block:?} threads: at most {} in all and 64 in z", kernel.max_threads()));
     }

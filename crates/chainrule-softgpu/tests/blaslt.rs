@@ -54,15 +54,15 @@ fn row_major_operands() {
 fn rounded_arithmetic_shows() {
     in_own_process("rounded_arithmetic_shows", || {
         start();
-        let third = 1.0_f32 / 3.0;
+        let value = 0.7_f32;
         for (compute, rounded) in [
-            (68, third),
-            (77, f32::from_bits((third.to_bits() + 0x1000) & !0x1fff)),
-            (74, half::f16::from_f32(third).to_f32()),
-            (75, half::bf16::from_f32(third).to_f32()),
+            (68, value),
+            (77, f32::from_bits((value.to_bits() + 0x1000) & !0x1fff)),
+            (74, half::f16::from_f32(value).to_f32()),
+            (75, half::bf16::from_f32(value).to_f32()),
         ] {
             let mut product = Product { compute, ..Product::new(F32, F32, (2, 2, 1), (false, false), 1) };
-            product.a.values.fill(third.into());
+            product.a.values.fill(value.into());
             product.b.values.fill(1.0);
             assert_eq!(product.run().unwrap()[0], [f64::from(rounded); 4], "compute type {compute}");
         }
@@ -147,6 +147,17 @@ fn products_wait_in_their_stream() {
         assert!(control::read(d, 4).is_err());
         finish(stream);
         assert_eq!(download::<f32>(d, 1), [6.0]);
+    });
+}
+
+#[test]
+fn the_workspace_holds_nothing_of_use_afterwards() {
+    in_own_process("the_workspace_holds_nothing_of_use_afterwards", || {
+        start();
+        let (product, stream, d) = (Product::new(F32, F32, (4, 4, 4), (false, false), 1), stream(), allocate(256));
+        let workspace = product.launch([product.a.upload(), product.b.upload(), d, d], stream).unwrap();
+        finish(stream);
+        assert!(control::read(workspace, 16).unwrap_err().to_string().contains("uninitialised"));
     });
 }
 

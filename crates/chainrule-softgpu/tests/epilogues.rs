@@ -147,6 +147,29 @@ fn bias_gradients_of_the_operands() {
 }
 
 #[test]
+fn batches_have_their_own_bias_and_auxiliary_matrix() {
+    in_own_process("batches_have_their_own_bias_and_auxiliary_matrix", || {
+        start();
+        let (stride, leading) = (SIZE.0 + 2, 16);
+        let (bias, saved) = (values(2 * stride, 5), allocate(2 * leading * SIZE.1 * 2));
+        let strides = (stride as i64, (leading * SIZE.1) as i64);
+        let plain = Product::new(BF16, BF16, SIZE, (false, false), 2);
+        let product =
+            Product { epilogue: 164, bias: upload_vector(F32, &bias), bias_type: F32, auxiliary: saved, auxiliary_leading: leading, strides, ..plain };
+        for (batch, result) in product.run().unwrap().iter().enumerate() {
+            let inputs = product.expected(batch).into_iter().zip(places(&product)).map(|(value, (row, _))| value + bias[batch * stride + row]);
+            let inputs: Vec<f64> = inputs.collect();
+            assert_close(result, &inputs.iter().map(|input| gelu(*input)).collect::<Vec<_>>(), BF16, "GELU of a batch");
+            let first = saved + (2 * batch * leading * SIZE.1) as u64;
+            let read = places(&product).into_iter().map(|(row, column)| decode(BF16, &download(first + 2 * (column * leading + row) as u64, 2))[0]);
+            assert_close(&read.collect::<Vec<_>>(), &inputs, BF16, "inputs of a batch");
+        }
+        let wrong = Product { epilogue: 4, bias: allocate(128), bias_type: F64, ..Product::new(F32, F32, SIZE, (false, false), 1) };
+        assert!(wrong.run().is_err(), "no product of f32 has a bias in f64");
+    });
+}
+
+#[test]
 fn a_bias_too_short_is_found() {
     in_own_process("a_bias_too_short_is_found", || {
         start();

@@ -103,7 +103,7 @@ fn softmax(mut scores: Tensor, mask: Option<&Tensor>, causal: Option<usize>) -> 
     }
     let &[.., queries, keys] = scores.dims() else { return scores.softmax(-1) };
     if let Some(past) = causal {
-        let hidden = Array::from_index(&[queries, keys], DType::U8, |i| (i % keys > (i / keys).saturating_add(past)) as u8 as f64)?;
+        let hidden = Array::from_index(&[queries, keys], DType::U8, |i| (i % keys > (i / keys).saturating_add(past)) as u8 as f64)?.to(&scores.device())?;
         scores = scores.masked_fill(&hidden.into(), lowest)?;
     }
     if scores.count() == 0 {

@@ -116,7 +116,7 @@ losses! {
         }
         let unit = |x: &Tensor| x.normalize(2.0, &[1], 1e-12);
         let scores = unit(queries)?.matmul(&unit(keys)?.transpose(0, 1)?)?.mul_scalar(1.0 / temperature)?;
-        let own = Tensor::arange(0.0, queries.dims()[0] as f64, 1.0, DType::I64)?;
+        let own = Tensor::arange(0.0, queries.dims()[0] as f64, 1.0, DType::I64)?.to(&queries.device())?;
         scores.cross_entropy_with(&own, &CrossEntropy { reduction: Reduction::None, ..CrossEntropy::default() })
     }
 }

@@ -99,17 +99,17 @@ impl Bags {
     fn sums(&self, weight: &Tensor, width: usize, options: &EmbeddingBag) -> Result<Tensor> {
         // Place, row and bag of each number that counts.
         let members: Vec<[i64; 3]> = (0..self.count()).flat_map(|bag| self.of(bag).map(move |(at, number)| [at as i64, number, bag as i64])).collect();
-        let column = |i: usize| Tensor::from_slice(&members.iter().map(|member| member[i]).collect::<Vec<i64>>(), &[members.len()]);
+        let column = |i: usize| Tensor::from_slice(&members.iter().map(|member| member[i]).collect::<Vec<i64>>(), &[members.len()])?.to(&weight.device());
         let mut rows = weight.index_select(0, &column(1)?)?;
         if let Some(weights) = &options.weights {
             rows = rows.mul(&weights.flatten(0, -1)?.index_select(0, &column(0)?)?.unsqueeze(1)?)?;
         }
-        let sums = Tensor::zeros(&[self.count(), width], weight.dtype())?.index_add(0, &column(2)?, &rows)?;
+        let sums = Tensor::from(weight.array.new_full(&[self.count(), width], 0.0)?).index_add(0, &column(2)?, &rows)?;
         if options.mode == BagMode::Sum {
             return Ok(sums);
         }
         let shares: Vec<f64> = (0..self.count()).map(|bag| 1.0 / self.of(bag).count().max(1) as f64).collect();
-        sums.mul(&Tensor::from_slice(&shares, &[shares.len(), 1])?.cast(weight.dtype())?)
+        sums.mul(&Tensor::from_slice(&shares, &[shares.len(), 1])?.cast(weight.dtype())?.to(&weight.device())?)
     }
 
     fn maxima(&self, weight: &Tensor, width: usize) -> Result<Tensor> {
@@ -126,10 +126,10 @@ impl Bags {
                 (picks[bag * longest + i], void[bag * longest + i]) = (number, 0);
             }
         }
-        let rows = weight.index_select(0, &Tensor::from_slice(&picks, &[bags, longest])?)?;
-        let void = Tensor::from_slice(&void, &[bags, longest, 1])?;
+        let rows = weight.index_select(0, &Tensor::from_slice(&picks, &[bags, longest])?.to(&weight.device())?)?;
+        let void = Tensor::from_slice(&void, &[bags, longest, 1])?.to(&weight.device())?;
         let (most, _) = rows.masked_fill(&void, f64::NEG_INFINITY)?.max(1, false)?;
         let empty: Vec<u8> = (0..bags).map(|bag| self.of(bag).next().is_none() as u8).collect();
-        most.masked_fill(&Tensor::from_slice(&empty, &[bags, 1])?, 0.0)
+        most.masked_fill(&Tensor::from_slice(&empty, &[bags, 1])?.to(&weight.device())?, 0.0)
     }
 }

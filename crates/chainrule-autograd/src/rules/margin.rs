@@ -76,8 +76,8 @@ fn label_margins(x: &Tensor, labels: &Tensor) -> Result<Tensor> {
             (picks[n * most + j], counts[n * most + j], others[n * classes + label as usize]) = (label, 1.0, 0.0);
         }
     }
-    let mask = |values: &[f64], dims: &[usize]| Tensor::from_slice(values, dims)?.cast(x.dtype());
-    let scores = x.gather(1, &Tensor::from_slice(&picks, &[rows, most])?)?;
+    let mask = |values: &[f64], dims: &[usize]| Tensor::from_slice(values, dims)?.cast(x.dtype())?.to(&x.device());
+    let scores = x.gather(1, &Tensor::from_slice(&picks, &[rows, most])?.to(&x.device())?)?;
     let margins = x.unsqueeze(1)?.sub(&scores.unsqueeze(2)?)?.add_scalar(1.0)?.relu()?;
     let counted = margins.mul(&mask(&counts, &[rows, most, 1])?)?.mul(&mask(&others, &[rows, 1, classes])?)?;
     counted.sum_over(&[1, 2], false)?.mul_scalar(1.0 / classes as f64)

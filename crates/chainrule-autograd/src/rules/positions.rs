@@ -71,6 +71,7 @@ impl Tensor {
 
 /// A rotation, whose transpose turns back.
 fn turned(x: &Tensor, cos: Array, sin: Array, pairs: Pairs, back: bool) -> Result<Tensor> {
+    let (cos, sin) = (cos.to(&x.device())?, sin.to(&x.device())?);
     let y = positions::rotate(&x.array, &cos, &sin, pairs, back)?;
     Tensor::record("rope", [x], Keep::NONE, y, move |pass| Ok([Some(turned(pass.grad(), cos.clone(), sin.clone(), pairs, !back)?)]))
 }

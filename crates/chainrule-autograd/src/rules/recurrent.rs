@@ -110,7 +110,7 @@ impl Tensor {
         Recurrence { lengths, reverse }: Recurrence,
     ) -> Result<(Tensor, [Tensor; N])> {
         // What is left out is a constant zero.
-        let zeros = |dims: &[usize]| Tensor::zeros(dims, self.dtype());
+        let zeros = |dims: &[usize]| Ok::<Tensor, Error>(self.array.new_full(dims, 0.0)?.into());
         let (rows, hidden) = (weights.weight_hh.dims().first().copied().unwrap_or(0), weights.weight_hh.dims().last().copied().unwrap_or(0));
         let (no_bias, no_state) = (zeros(&[rows])?, zeros(&[self.dims().first().copied().unwrap_or(0), hidden])?);
         let initial = initial.unwrap_or([&no_state; N]);

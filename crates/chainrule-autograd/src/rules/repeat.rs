@@ -89,7 +89,7 @@ impl Tensor {
             own.fill(index);
             rest = others;
         }
-        self.index_select(axis, &picks.into())
+        self.index_select(axis, &picks.to(&self.device())?.into())
     }
 
     /// The element counts before, of, and behind dimension `axis`.

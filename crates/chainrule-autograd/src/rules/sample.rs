@@ -21,7 +21,7 @@ impl Tensor {
         if good.all(&[], false)?.item()? == 0.0 {
             return Err(Error::value(OP, "got a probability outside 0 to 1"));
         }
-        let y = Tensor::uniform(self.dims(), 0.0, 1.0, DType::F64, rng)?.less(&p.cast(DType::F64)?)?.cast(self.dtype())?;
+        let y = Tensor::uniform(self.dims(), 0.0, 1.0, DType::F64, rng)?.to(&self.device())?.less(&p.cast(DType::F64)?)?.cast(self.dtype())?;
         Tensor::record_without_rule(OP, [self], y.into_array())
     }
 

@@ -94,6 +94,12 @@ pub(crate) fn no_kernel(op: &'static str, device: Device) -> Error {
     Error::device(op, format!("there is no kernel for {device} yet; compute it on the CPU, with to(&Device::Cpu)"))
 }
 
+/// An error unless the array holds f32, the only floats that kernels of a GPU compute with.
+#[cfg(feature = "cuda")]
+pub(crate) fn expect_f32_on_device(op: &'static str, x: &Array) -> Result<()> {
+    if x.dtype() == DType::F32 { Ok(()) } else { Err(Error::DType { op, got: x.dtype(), expected: "f32 on a GPU" }) }
+}
+
 #[cfg(feature = "cuda")]
 impl Array {
     /// A dense array on a GPU of unspecified contents, to be overwritten.

@@ -11,7 +11,7 @@ mod view;
 
 pub(crate) use copy::write_into;
 #[cfg(feature = "cuda")]
-pub(crate) use device::{bits, common, no_kernel, write_into as write_into_on};
+pub(crate) use device::{bits, common, expect_f32_on_device, no_kernel, write_into as write_into_on};
 
 use crate::device::Device;
 use crate::dtype::{DType, Element, with_element};

@@ -5,11 +5,11 @@
 // Threads of a group; BLOCK stands for as many as a block has.
 enum : u32 { OCTET = 8, BLOCK = 0 };
 
-// Calls body(row, thread of the group, threads of the group) for rows in turn. All threads of a warp call it together, so that the row may lie behind the last: it is empty then.
+// Calls body(row, thread of the group, threads of the group) for rows in turn; a block has one row. All threads of a warp call it together, so that the row may lie behind the last: it is empty then.
 template <u32 LANES, typename F>
 __device__ __forceinline__ void each_row(u64 rows, F body) {
     if (LANES == BLOCK) {
-        for (u64 row = blockIdx.x; row < rows; row += gridDim.x) body(row, threadIdx.x, blockDim.x);
+        body(blockIdx.x, threadIdx.x, blockDim.x);
     } else {
         u32 lane = threadIdx.x % WARP, together = WARP / (LANES ? LANES : 1);
         for (u64 row = first() / WARP * together; row < rows; row += step() / WARP * together) body(row + lane / (LANES ? LANES : 1), lane % (LANES ? LANES : 1), LANES);

@@ -104,6 +104,16 @@ impl Activation {
         }
     }
 
+    /// At the end of what kernels of the GPU do to a result.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn after(self, finish: crate::cuda::blas::Finish) -> crate::cuda::blas::Finish {
+        match self {
+            Activation::None => finish,
+            Activation::Relu => finish.relu(),
+            Activation::LeakyRelu(slope) => finish.leaky_relu(slope as f32),
+        }
+    }
+
     /// Of one number.
     #[inline(always)]
     pub(crate) fn of<T: Float>(self, x: T) -> T {

@@ -97,7 +97,7 @@ impl Places {
 /// `out[i, j, k] = x[i, indices[i, j, k], k]` for `axis` 1 (PyTorch's `gather`).
 ///
 /// # Errors
-/// Indices that do not fit; an index outside the dimension.
+/// Indices that do not fit; an index outside the dimension, on the CPU.
 pub fn gather(x: &Array, axis: isize, indices: &Array) -> Result<Array> {
     const OP: &str = "gather";
     let at = Places::axis(OP, x.shape(), axis, indices)?;
@@ -147,7 +147,7 @@ pub enum Join {
 /// `out = base; out[i, indices[i, j, k], k] joins source[i, j, k]` for `axis` 1 (PyTorch's `scatter`, `scatter_add`, `scatter_reduce`). In place when nothing else holds `base`.
 ///
 /// # Errors
-/// Indices that do not fit `base` or `source`; an index outside the dimension; different element types; element types other than f32, f64 and i64, but for [`Join::Write`].
+/// Indices that do not fit `base` or `source`; an index outside the dimension, on the CPU; different element types; element types other than f32, f64 (on the CPU) and i64, but for [`Join::Write`].
 pub fn scatter(mut base: Array, axis: isize, indices: &Array, source: &Array, join: Join) -> Result<Array> {
     const OP: &str = "scatter";
     same_dtype(OP, &base, source)?;

@@ -45,7 +45,7 @@ fn sides(shape: &Shape, axis: usize) -> (usize, usize) {
 /// `out[.., k, ..] = x[.., indices[k], ..]` along `axis` (PyTorch's `index_select`); the indices' shape replaces the dimension, so that an embedding is `index_select(weight, 0, tokens)`.
 ///
 /// # Errors
-/// An index outside the dimension; indices that are not i64; more than 8 dimensions.
+/// An index outside the dimension, on the CPU; indices that are not i64; more than 8 dimensions.
 pub fn index_select(x: &Array, axis: isize, indices: &Array) -> Result<Array> {
     const OP: &str = "index_select";
     let at = x.shape().axis(OP, axis)?;
@@ -75,7 +75,7 @@ pub fn index_select(x: &Array, axis: isize, indices: &Array) -> Result<Array> {
 /// `out = base; out[.., indices[k], ..] += source[.., k, ..]`: undoes [`index_select`]. In place when nothing else holds `base`.
 ///
 /// # Errors
-/// An index outside the dimension; a source whose shape is not that of `index_select`; element types other than f32, f64 and i64, or different ones.
+/// An index outside the dimension, on the CPU; a source whose shape is not that of `index_select`; element types other than f32, f64 (on the CPU) and i64, or different ones.
 pub fn index_add(base: Array, axis: isize, indices: &Array, source: &Array) -> Result<Array> {
     const OP: &str = "index_add";
     let at = expect_rows(OP, &base, axis, indices, source)?;
@@ -89,7 +89,7 @@ pub fn index_add(base: Array, axis: isize, indices: &Array, source: &Array) -> R
 /// `out = base; out[.., indices[k], ..] = source[.., k, ..]`, the last of equal indices staying (PyTorch's `index_copy`). In place when nothing else holds `base`.
 ///
 /// # Errors
-/// An index outside the dimension; a source whose shape is not that of `index_select`; different element types.
+/// An index outside the dimension, on the CPU; a source whose shape is not that of `index_select`; different element types.
 pub fn index_copy(base: Array, axis: isize, indices: &Array, source: &Array) -> Result<Array> {
     const OP: &str = "index_copy";
     let at = expect_rows(OP, &base, axis, indices, source)?;
@@ -141,7 +141,7 @@ fn into_rows<T: Element>(op: &'static str, mut base: Array, at: usize, indices: 
 /// For index arrays into the first dimensions of an array of these extents, the row-major position of each element they name: the arrays broadcast; a negative index counts from the end.
 ///
 /// # Errors
-/// No index array, or more than dimensions; arrays that are not i64 or do not broadcast; an index outside its dimension.
+/// No index array, or more than dimensions; arrays that are not i64 or do not broadcast; an index outside its dimension, on the CPU: on a GPU the position is then -1.
 pub fn flat_positions(op: &'static str, dims: &[usize], indices: &[&Array]) -> Result<Array> {
     if indices.is_empty() || indices.len() > dims.len() {
         return Err(Error::shape(op, format!("{} index arrays for the {} dimensions of {dims:?}", indices.len(), dims.len())));
@@ -175,7 +175,7 @@ pub fn flat_positions(op: &'static str, dims: &[usize], indices: &[&Array]) -> R
 /// `out[.., c] = 1` where `indices[..] = c`, else 0 (PyTorch's `one_hot`, in any element type): `[..] -> [.., classes]`.
 ///
 /// # Errors
-/// An index outside `0..classes`; more than 8 dimensions.
+/// An index outside `0..classes`, on the CPU: on a GPU the row is then NaN; more than 8 dimensions.
 pub fn one_hot(indices: &Array, classes: usize, dtype: DType) -> Result<Array> {
     const OP: &str = "one_hot";
     on_device!(OP, [indices], |gpu| cuda::one_hot(gpu, OP, indices, classes, dtype));

@@ -33,6 +33,8 @@ pub mod update;
 pub use crate::random::dropout;
 
 use crate::array::Array;
+#[cfg(feature = "cuda")]
+pub(crate) use crate::array::expect_f32_on_device;
 use crate::dtype::DType;
 use crate::error::{Error, Result};
 pub(crate) use crate::float::Float;
@@ -68,12 +70,6 @@ pub(crate) fn common_device(op: &'static str, arrays: &[Option<(&str, &Array)>])
 #[cfg(feature = "cuda")]
 pub(crate) fn plain<A: std::borrow::Borrow<Array>>(array: &A) -> &Array {
     array.borrow()
-}
-
-/// An error unless the array holds f32, the only floats that kernels of a GPU compute with.
-#[cfg(feature = "cuda")]
-pub(crate) fn expect_f32_on_device(op: &'static str, x: &Array) -> Result<()> {
-    if x.dtype() == DType::F32 { Ok(()) } else { Err(Error::DType { op, got: x.dtype(), expected: "f32 on a GPU" }) }
 }
 
 /// An error unless a kernel, which counts with 32 bits, can number so many elements.

@@ -4,8 +4,7 @@ use super::{GROUP, Stream, threshold_and_scale};
 use crate::array::Array;
 use crate::cuda::{Argument, Gpu, Grid, Source, lane};
 use crate::dtype::DType;
-use crate::error::Result;
-use crate::ops::expect_f32_on_device;
+use crate::error::{Error, Result};
 use crate::shape::Shape;
 
 static KERNELS: Source = Source::new("random", include_str!("random.ptx"));
@@ -30,7 +29,9 @@ impl StreamOnDevice {
 
 /// As [`super::dropout`]: one launch.
 pub(super) fn dropout(gpu: &'static Gpu, op: &'static str, x: &Array, rate: f64, stream: Stream) -> Result<Array> {
-    expect_f32_on_device(op, x)?;
+    if x.dtype() != DType::F32 {
+        return Err(Error::DType { op, got: x.dtype(), expected: "f32 on a GPU" });
+    }
     let x = x.contiguous()?;
     let out = Array::stale_on(gpu, *x.shape(), x.dtype())?;
     if x.count() > 0 {

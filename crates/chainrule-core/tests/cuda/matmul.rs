@@ -79,6 +79,18 @@ fn views_with_gaps_steps_and_offsets() {
 }
 
 #[test]
+fn what_stands_beside_a_view_is_not_read() {
+    on_both_products(|| {
+        let a = Array::from_index(&[9, 12], DType::F32, |i| if i % 12 == 11 { f64::NAN } else { i as f64 / 50.0 }).unwrap();
+        agree("beside", rounding(11), [&a], |[a]| {
+            let part = a.narrow(1, 0, 11)?;
+            let turned = part.transpose(0, 1)?;
+            Ok(vec![matmul(&part, &turned)?, matmul(&turned, &part)?])
+        });
+    });
+}
+
+#[test]
 fn vectors_and_batches() {
     on_both_products(|| {
         let (v, a, b) = (noise(&[9], 1), noise(&[4, 3, 5, 9], 2), noise(&[3, 9, 6], 3));

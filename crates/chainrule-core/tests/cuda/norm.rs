@@ -89,6 +89,22 @@ fn rows_by_their_mean_and_variance() {
 }
 
 #[test]
+fn groups_of_channels() {
+    for (dims, groups) in [(&[2usize, 6, 5, 3][..], 2usize), (&[3, 4, 4, 4], 4), (&[5, 3], 1), (&[2, 4, 600], 2), (&[0, 4, 3], 2), (&[2, 4, 0], 2)] {
+        let channels = [dims[1]];
+        let (x, dy, weight, bias) = (noise(dims, 1), noise(dims, 2), between(0.5, 1.5, &channels, 3), noise(&channels, 4));
+        agree(&format!("group_norm {dims:?}"), CLOSE, [&x, &weight, &bias], |[x, weight, bias]| {
+            let all = |GroupNorm { y, mean, rstd, variance }| vec![y, mean, rstd, variance];
+            Ok([all(group_norm(x, groups, Some(weight), Some(bias), 1e-5)?), all(group_norm(x, groups, None, None, 1e-2)?)].concat())
+        });
+        let GroupNorm { mean, rstd, .. } = group_norm(&x, groups, None, None, 1e-5).unwrap();
+        agree(&format!("group_norm_backward {dims:?}"), SUMS, [&dy, &x, &mean, &rstd, &weight], |[dy, x, mean, rstd, weight]| {
+            Ok([three(group_norm_backward(dy, x, mean, rstd, Some(weight))?), three(group_norm_backward(dy, x, mean, rstd, None)?)].concat())
+        });
+    }
+}
+
+#[test]
 fn large_means_cost_no_digits() {
     // The variance is 1, about a mean of 4096: sums of squares in f32 would lose all of it.
     for dims in [&[8usize, 2, 33][..], &[300, 2], &[2, 1, 33000]] {

@@ -14,6 +14,10 @@ use crate::parse::syntax::{Declaration, File, Function, Operand, Statement, Vari
 use crate::program::{Guard, Instruction, Operation, Space};
 use crate::types::Type;
 
+const DEEPEST_CALL: usize = 64;
+/// The most local memory that a thread can have.
+const LARGEST_LOCAL: usize = 512 << 10;
+
 /// Decodes all kernels of a file.
 pub(crate) fn module(file: &File, source: Source) -> std::result::Result<Module, ParseError> {
     let id = Module::next_id();
@@ -137,6 +141,12 @@ fn reachable<'a>(entry: &'a Function<'a>, names: &ModuleNames<'a>, source: Sourc
                 if path.contains(&callee.name) {
                     return Err(source.error(statement.line, format!("recursion: {} reaches itself", callee.name)));
                 }
+                if callee.entry {
+                    return Err(source.error(statement.line, format!("{} is an entry, which is launched and not called", callee.name)));
+                }
+                if path.len() >= DEEPEST_CALL {
+                    return Err(source.error(statement.line, format!("calls are nested deeper than {DEEPEST_CALL}")));
+                }
                 if callee.scopes.is_empty() {
                     return Err(source.error(statement.line, format!("the function {} is declared but not defined", callee.name)));
                 }
@@ -212,6 +222,9 @@ fn kernel<'a>(entry: &'a Function<'a>, module: &'a ModuleNames<'a>, source: Sour
         if let Operation::Call { target, function } = &mut program.instructions[call].operation {
             *target = starts[*function];
         }
+    }
+    if program.local_bytes > LARGEST_LOCAL {
+        return Err(source.error(entry.line, format!("{} bytes of local memory: at most {LARGEST_LOCAL} are allowed", program.local_bytes)));
     }
     program.lines = lines(&program.instructions, source);
     Ok(Kernel { name: entry.name.to_string(), parameters, program })

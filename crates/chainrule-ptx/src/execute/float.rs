@@ -1,7 +1,7 @@
 //! Floating-point arithmetic. Approximate functions give the value rounded to nearest.
 use half::{bf16, f16};
 
-use super::rounding::{Exact, Target, add_f64, divide_f64, flush, fma_f64, multiply_f64, round, square_root_f64, sum};
+use super::rounding::{Exact, Target, add_f64, divide_f64, flush, fma_f64, multiply_f64, opposite, round, square_root_f64, sum};
 use super::select::mask_of;
 use crate::program::{FloatBinary, FloatMode, FloatTest, FloatUnary, Register, Rounding};
 use crate::registers::{Registers, Result};
@@ -48,8 +48,8 @@ fn binary_f32(op: FloatBinary, rounding: Rounding, a: f32, b: f32) -> f32 {
         FloatBinary::Subtract if rounding == Rounding::Nearest => a - b,
         FloatBinary::Multiply if rounding == Rounding::Nearest => a * b,
         FloatBinary::Divide if rounding == Rounding::Nearest => a / b,
-        FloatBinary::Add => signed_zero(a, b, round(sum(wide_a, wide_b), rounding), rounding),
-        FloatBinary::Subtract => signed_zero(a, -b, round(sum(wide_a, -wide_b), rounding), rounding),
+        FloatBinary::Add => sum_f32(wide_a, wide_b, rounding),
+        FloatBinary::Subtract => sum_f32(wide_a, -wide_b, rounding),
         FloatBinary::Multiply => round(Exact { value: wide_a * wide_b, error: 0.0 }, rounding),
         FloatBinary::Divide => round(quotient(wide_a, wide_b), rounding),
         FloatBinary::Minimum => minimum(a, b),
@@ -60,9 +60,8 @@ fn binary_f32(op: FloatBinary, rounding: Rounding, a: f32, b: f32) -> f32 {
     }
 }
 
-/// Opposite numbers sum to -0 when rounding down.
-fn signed_zero(a: f32, b: f32, result: f32, rounding: Rounding) -> f32 {
-    if rounding == Rounding::Down && result == 0.0 && a == -b && a.to_bits() != b.to_bits() { -0.0 } else { result }
+fn sum_f32(a: f64, b: f64, rounding: Rounding) -> f32 {
+    if rounding == Rounding::Down && opposite(a, b) { -0.0 } else { round(sum(a, b), rounding) }
 }
 
 fn quotient(a: f64, b: f64) -> Exact {
@@ -160,9 +159,7 @@ fn fma_f32(a: f32, b: f32, c: f32, rounding: Rounding) -> f32 {
     if rounding == Rounding::Nearest {
         return a.mul_add(b, c);
     }
-    let product = a as f64 * b as f64;
-    let result = round(sum(product, c as f64), rounding);
-    if rounding == Rounding::Down && result == 0.0 && product == -(c as f64) && product.is_sign_negative() != c.is_sign_negative() { -0.0 } else { result }
+    sum_f32(a as f64 * b as f64, c as f64, rounding)
 }
 
 fn fma_half<T: Half>(mode: FloatMode, [a, b, c]: [T; 3]) -> T {

@@ -179,6 +179,10 @@ impl Warp {
             allocation.touch(addresses[lane], N, access, toucher)?;
             Ok(bytes)
         };
+        if low == high {
+            let first = active.trailing_zeros() as usize;
+            return one(context.memory, first).map(|bytes| [bytes; LANES]).map_err(|problem| problem.lane(first));
+        }
         // One search serves all lanes if they meet in one allocation.
         if let Ok(allocation) = context.memory.locate(low, span)
             && active == ALL
@@ -326,6 +330,13 @@ fn scatter_global<const N: usize>(context: &mut Context, addresses: &Doubles, by
 fn gather_parameters<const N: usize>(context: &Context, addresses: &Doubles, active: u32) -> Result<Bytes<N>> {
     let mut bytes = [[0; N]; LANES];
     let length = context.parameters.len();
+    let first = addresses[active.trailing_zeros() as usize];
+    if extremes(addresses, active) == (first, first)
+        && let Some(found) = context.parameters.get(first as usize..(first as usize).saturating_add(N))
+    {
+        bytes.iter_mut().for_each(|lane| lane.copy_from_slice(found));
+        return Ok(bytes);
+    }
     for lane in lanes(active) {
         let start = addresses[lane] as usize;
         match context.parameters.get(start..start.saturating_add(N)) {

@@ -175,8 +175,16 @@ fn odd_f64(exact: Exact) -> f64 {
     if exact.error > 0.0 { exact.value.next_up() } else { exact.value.next_down() }
 }
 
+/// Numbers whose sum is exactly zero, which is -0 when rounding down.
+pub(super) fn opposite(a: f64, b: f64) -> bool {
+    a == -b && a.is_sign_negative() != b.is_sign_negative()
+}
+
 /// An f64 operation and the sign of its error.
 pub(super) fn add_f64(a: f64, b: f64, rounding: Rounding) -> f64 {
+    if rounding == Rounding::Down && opposite(a, b) {
+        return -0.0;
+    }
     let exact = sum(a, b);
     finish(exact.value, exact.error, a.is_finite() && b.is_finite(), rounding)
 }
@@ -201,6 +209,9 @@ pub(super) fn fma_f64(a: f64, b: f64, c: f64, rounding: Rounding) -> f64 {
     let result = a.mul_add(b, c);
     let product = a * b;
     let low = a.mul_add(b, -product);
+    if rounding == Rounding::Down && low == 0.0 && opposite(product, c) {
+        return -0.0;
+    }
     let first = sum(c, low);
     let second = sum(product, first.value);
     let error = ((second.value - result) + second.error) + first.error;
@@ -212,7 +223,5 @@ fn finish(nearest: f64, error: f64, finite: bool, rounding: Rounding) -> f64 {
         return nearest;
     }
     let lacks = if nearest.is_infinite() { -sign_of(nearest) } else { sign_of(error) };
-    let result = steered(nearest, lacks, rounding);
-    // A sum of opposite numbers is minus zero when rounding down.
-    if result == 0.0 && lacks == 0 && rounding == Rounding::Down { if nearest == 0.0 && error == 0.0 { nearest } else { -0.0 } } else { result }
+    steered(nearest, lacks, rounding)
 }

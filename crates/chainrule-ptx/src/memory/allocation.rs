@@ -16,8 +16,11 @@ pub(crate) struct Allocation {
 }
 
 impl Allocation {
-    pub fn new(base: u64, length: usize) -> Allocation {
-        Allocation { base, length, live: true, bytes: vec![POISON; length], written: Bits::new(length), touches: Touches::default() }
+    /// None if the host lacks the memory. The bytes are zero, so that the host lends pages only where something is written; nobody can
+    /// read them before that.
+    pub fn new(base: u64, length: usize) -> Option<Allocation> {
+        Vec::<u8>::new().try_reserve_exact(length).ok()?;
+        Some(Allocation { base, length, live: true, bytes: vec![0; length], written: Bits::new(length), touches: Touches::default() })
     }
 
     pub fn base(&self) -> u64 {
@@ -110,19 +113,19 @@ impl Allocation {
         self.written.set(offset, length, false);
     }
 
-    /// Bytes and their marks.
-    pub fn cut(&self, address: u64, length: usize) -> (Vec<u8>, Vec<bool>) {
+    /// Bytes and their marks; no marks if all are written.
+    pub fn cut(&self, address: u64, length: usize) -> (Vec<u8>, Option<Vec<bool>>) {
         let offset = self.offset(address);
-        (self.bytes(address, length).to_vec(), (offset..offset + length).map(|at| self.written.get(at)).collect())
+        let marks = || (offset..offset + length).map(|at| self.written.get(at)).collect();
+        (self.bytes(address, length).to_vec(), if self.written.all(offset, length) { None } else { Some(marks()) })
     }
 
     /// Puts bytes with their marks.
-    pub fn paste(&mut self, address: u64, bytes: &[u8], marks: &[bool]) {
-        let offset = self.offset(address);
-        self.bytes[offset..offset + bytes.len()].copy_from_slice(bytes);
-        let mut start = 0;
-        for run in marks.chunk_by(|a, b| a == b) {
-            self.written.set(offset + start, run.len(), run[0]);
+    pub fn paste(&mut self, address: u64, bytes: &[u8], marks: Option<&[bool]>) {
+        self.write(address, bytes);
+        let mut start = self.offset(address);
+        for run in marks.unwrap_or_default().chunk_by(|a, b| a == b) {
+            self.written.set(start, run.len(), run[0]);
             start += run.len();
         }
     }

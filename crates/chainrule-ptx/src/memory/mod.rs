@@ -71,15 +71,15 @@ impl Memory {
         self.live
     }
 
-    /// New memory, poisoned with 0xA5 and marked as uninitialised; none if `bytes` is 0 or the device is full.
+    /// New memory, marked as uninitialised; none if `bytes` is 0 or the device is full.
     pub fn allocate(&mut self, bytes: usize) -> Option<u64> {
         if bytes == 0 || (self.live as u64).checked_add(bytes as u64)? > self.capacity {
             return None;
         }
         let address = self.next;
-        self.next = (address + bytes as u64 + GAP).next_multiple_of(ALIGNMENT);
+        self.allocations.push(Allocation::new(address, bytes)?);
         self.live += bytes;
-        self.allocations.push(Allocation::new(address, bytes));
+        self.next = (address + bytes as u64 + GAP).next_multiple_of(ALIGNMENT);
         Some(address)
     }
 
@@ -132,20 +132,20 @@ impl Memory {
             return Err(Problem::at(FaultKind::OutOfBounds, to, format!("copy of {bytes} bytes onto an overlapping range")).into());
         }
         let (data, marks) = self.allocations[source].cut(from, bytes);
-        self.allocations[target].paste(to, &data, &marks);
+        self.allocations[target].paste(to, &data, marks.as_deref());
         Ok(())
     }
 
     /// Writes the low `width` bytes (1, 2 or 4) of `value` `count` times.
     pub fn fill(&mut self, address: u64, value: u32, width: usize, count: usize) -> Result<(), Fault> {
-        if !matches!(width, 1 | 2 | 4) || address % width as u64 != 0 {
+        if !matches!(width, 1 | 2 | 4) || !address.is_multiple_of(width as u64) {
             return Err(Problem::at(FaultKind::Misaligned, address, format!("fill with values of {width} bytes")).into());
         }
         let value = value.to_le_bytes();
         self.write(address, &value[..width].repeat(count))
     }
 
-    /// Marks a range inside an allocation as uninitialised and poisons it, for allocators that keep memory.
+    /// Marks a range inside an allocation as uninitialised again (poisoned with 0xA5), for allocators that keep memory.
     pub fn retire(&mut self, address: u64, bytes: usize) -> Result<(), Fault> {
         if bytes == 0 {
             return Ok(());

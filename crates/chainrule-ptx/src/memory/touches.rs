@@ -2,6 +2,7 @@
 //!
 //! Every granule (the narrowest access of the kernel) remembers its writer and its readers; a conflict is found whichever of the two
 //! accesses comes first, so the finding does not depend on the schedule.
+//! Fences order nothing here: blocks of one launch may share what they change by atomics only.
 
 /// How an instruction touches memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

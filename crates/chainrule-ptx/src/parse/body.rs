@@ -108,7 +108,7 @@ impl<'a> Cursor<'a> {
         let mut operands = Vec::new();
         if !self.take(';') {
             loop {
-                operands.push(self.operand()?);
+                operands.push(self.operand(0)?);
                 if !self.take(',') {
                     self.expect(';')?;
                     break;
@@ -118,13 +118,13 @@ impl<'a> Cursor<'a> {
         Ok(Statement { line, scope, guard, opcode, operands })
     }
 
-    fn list(&mut self, end: char) -> Result<Vec<Operand<'a>>> {
+    fn list(&mut self, end: char, depth: usize) -> Result<Vec<Operand<'a>>> {
         let mut found = Vec::new();
         if self.take(end) {
             return Ok(found);
         }
         loop {
-            found.push(self.operand()?);
+            found.push(self.operand(depth)?);
             if !self.take(',') {
                 self.expect(end)?;
                 return Ok(found);
@@ -132,21 +132,24 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    fn operand(&mut self) -> Result<Operand<'a>> {
+    fn operand(&mut self, depth: usize) -> Result<Operand<'a>> {
+        if depth > 2 {
+            return Err(self.error("the operand is nested too deeply"));
+        }
         Ok(match self.peek() {
             Token::Sign('[') => {
                 self.advance();
-                let inner = self.operand()?;
+                let inner = self.operand(depth + 1)?;
                 self.expect(']')?;
                 Operand::Address(Box::new(inner))
             }
             Token::Sign('{') => {
                 self.advance();
-                Operand::Vector(self.list('}')?)
+                Operand::Vector(self.list('}', depth + 1)?)
             }
             Token::Sign('(') => {
                 self.advance();
-                Operand::Arguments(self.list(')')?)
+                Operand::Arguments(self.list(')', depth + 1)?)
             }
             Token::Sign('!') => {
                 self.advance();

@@ -4,6 +4,9 @@ use super::lexer::Token;
 use super::syntax::{Declaration, Initial, RegisterDeclaration, VariableSpace};
 use crate::types::Type;
 
+/// More bytes than any array of a program has.
+const LARGEST: usize = 1 << 28;
+
 pub(super) fn space(directive: &str) -> Option<VariableSpace> {
     Some(match directive {
         ".global" | ".const" => VariableSpace::Global,
@@ -58,11 +61,11 @@ impl<'a> Cursor<'a> {
             }
             let count = self.count()?;
             self.expect(']')?;
-            bytes = bytes.checked_mul(count).ok_or_else(|| self.error("the array is too large"))?;
+            bytes = bytes.checked_mul(count).filter(|&bytes| bytes <= LARGEST).ok_or_else(|| self.error("the array is too large"))?;
         }
         let mut initial = Vec::new();
         if self.take('=') {
-            self.initial(&mut initial)?;
+            self.initial(&mut initial, 0)?;
         }
         if unsized_array {
             bytes = initial.len() * ty.bytes();
@@ -81,13 +84,16 @@ impl<'a> Cursor<'a> {
         Ok(Declaration { line, space, name, ty, align, bytes, dynamic, initial })
     }
 
-    fn initial(&mut self, values: &mut Vec<Initial<'a>>) -> Result<()> {
+    fn initial(&mut self, values: &mut Vec<Initial<'a>>, depth: usize) -> Result<()> {
+        if depth > 8 {
+            return Err(self.error("the lists are nested too deeply"));
+        }
         if self.take('{') {
             if self.take('}') {
                 return Ok(());
             }
             loop {
-                self.initial(values)?;
+                self.initial(values, depth + 1)?;
                 if !self.take(',') {
                     return self.expect('}');
                 }

@@ -59,8 +59,12 @@ pub(crate) fn tokens<'a>(source: Source<'a>) -> Result<Vec<(Token<'a>, u32)>, Pa
                 found.push((Token::Number(&text[start..at]), line));
             }
             c if in_word(c) => {
+                at += 1;
                 while at < bytes.len() {
-                    if in_word(bytes[at]) {
+                    // Directives may stand without a space between them: `.reg.b16`.
+                    if bytes[at] == b'.' && c == b'.' {
+                        break;
+                    } else if in_word(bytes[at]) {
                         at += 1;
                     } else if bytes[at..].starts_with(b"::") {
                         at += 2;

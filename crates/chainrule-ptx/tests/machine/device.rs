@@ -13,8 +13,7 @@ pub struct Device {
 #[derive(Clone, Copy)]
 pub enum Argument<'a> {
     Address(u64),
-    Word(u32),
-    Single(f32),
+    Word32(u32),
     Bytes(&'a [u8]),
 }
 
@@ -65,8 +64,7 @@ impl Device {
         for (parameter, argument) in kernel.parameters().iter().zip(arguments) {
             let bytes = match argument {
                 Argument::Address(address) => address.to_le_bytes().to_vec(),
-                Argument::Word(word) => word.to_le_bytes().to_vec(),
-                Argument::Single(value) => value.to_le_bytes().to_vec(),
+                Argument::Word32(word) => word.to_le_bytes().to_vec(),
                 Argument::Bytes(bytes) => bytes.to_vec(),
             };
             assert_eq!(parameter.bytes, bytes.len(), "{}", parameter.name);

@@ -126,6 +126,9 @@ pub struct Product {
     pub bias: u64,
     pub auxiliary: u64,
     pub auxiliary_leading: usize,
+    /// Elements of the bias and of the auxiliary matrix from one product of the batch to the next.
+    pub strides: (i64, i64),
+    pub bias_type: u32,
     pub workspace: usize,
     pub alignment: u32,
 }
@@ -148,6 +151,8 @@ impl Product {
             bias: 0,
             auxiliary: 0,
             auxiliary_leading: 0,
+            strides: (0, 0),
+            bias_type: result,
             workspace: 0,
             alignment: 256,
         }
@@ -167,11 +172,14 @@ impl Product {
         set(attribute::CUBLASLT_MATMUL_DESC_BIAS_POINTER, &self.bias.to_le_bytes());
         set(attribute::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_POINTER, &self.auxiliary.to_le_bytes());
         set(attribute::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_LD, &(self.auxiliary_leading as i64).to_le_bytes());
+        set(attribute::CUBLASLT_MATMUL_DESC_BIAS_BATCH_STRIDE, &self.strides.0.to_le_bytes());
+        set(attribute::CUBLASLT_MATMUL_DESC_EPILOGUE_AUX_BATCH_STRIDE, &self.strides.1.to_le_bytes());
+        set(attribute::CUBLASLT_MATMUL_DESC_BIAS_DATA_TYPE, &self.bias_type.to_le_bytes());
         description
     }
 
-    /// Queues the product with `c` and `d` at these addresses; the search must succeed first.
-    pub fn launch(&self, addresses: [u64; 4], stream: cudarc::driver::sys::CUstream) -> Result<(), cublasStatus_t> {
+    /// Queues the product over these addresses; that of its workspace, which was written before. The search must succeed first.
+    pub fn launch(&self, addresses: [u64; 4], stream: cudarc::driver::sys::CUstream) -> Result<u64, cublasStatus_t> {
         let (mut handle, mut preference) = (std::ptr::null_mut(), std::ptr::null_mut());
         good!(sys::cublasLtCreate(&mut handle));
         good!(sys::cublasLtMatmulPreferenceCreate(&mut preference));
@@ -195,6 +203,7 @@ impl Product {
         assert_eq!(count, 1);
         let workspace = if self.workspace > 0 { self.workspace } else { found.workspaceSize };
         let place = allocate(workspace.max(16));
+        good!(cudarc::driver::sys::cuMemsetD8Async(place, 0, workspace.max(16), stream));
         let (singles, doubles) = ([self.alpha as f32, self.beta as f32], [self.alpha, self.beta]);
         let factor =
             |number: usize| -> *const c_void { if self.a.element == F64 { (&raw const doubles[number]).cast() } else { (&raw const singles[number]).cast() } };
@@ -223,7 +232,7 @@ impl Product {
         layouts.iter().for_each(|layout| good!(sys::cublasLtMatrixLayoutDestroy(*layout)));
         good!(sys::cublasLtMatmulPreferenceDestroy(preference));
         good!(sys::cublasLtDestroy(handle));
-        check(queued)
+        check(queued).map(|()| place)
     }
 
     /// Uploads, multiplies, and downloads the batch's results row by row.

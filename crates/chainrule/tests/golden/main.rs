@@ -36,7 +36,49 @@ const FAMILIES: &[(&str, f64)] = &[
 ];
 
 /// Operations of cases that have no kernel on a GPU yet.
-const WITHOUT_KERNEL: &[&str] = &[];
+const WITHOUT_KERNEL: &[&str] = &[
+    "argsort",
+    "bincount",
+    "bincount_weighted",
+    "bucketize",
+    "conv3d",
+    "conv_transpose3d",
+    "ctc",
+    "cummax",
+    "cummin",
+    "cumprod",
+    "cumsum",
+    "decoder_layer",
+    "encoder_layer",
+    "fold",
+    "group_norm",
+    "gru",
+    "histc",
+    "instance_norm",
+    "interpolate",
+    "kthvalue",
+    "logcumsumexp",
+    "lstm",
+    "masked_scatter",
+    "masked_select",
+    "median",
+    "multihead_attention",
+    "nonzero",
+    "prod",
+    "quantile",
+    "rnn",
+    "rope",
+    "sdpa",
+    "sdpa_masked",
+    "searchsorted",
+    "sort",
+    "topk",
+    "unfold",
+    "unique",
+    "unique_consecutive",
+    "upsample_bilinear",
+    "upsample_nearest",
+];
 
 /// What the errors of operations without a kernel say.
 const NO_KERNEL: &str = "there is no kernel for cuda";

@@ -1,11 +1,9 @@
 //! How kernels of ours cut a product: tiles of the result, and parts of a long k where tiles are few.
 
 use super::{Finish, own};
-use crate::array::Array;
 use crate::cuda::{Gpu, Grid};
-use crate::dtype::DType;
 use crate::error::Result;
-use crate::shape::Shape;
+use crate::memory::Shared;
 
 /// The tile of a block; those of `tile.cuh`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,17 +86,26 @@ impl Cut {
     }
 
     /// Memory for the sums of all parts, `count` results each; none where there is only one part.
-    pub(crate) fn workspace(&self, gpu: &'static Gpu, count: usize) -> Result<Option<Array>> {
+    pub(crate) fn workspace(&self, gpu: &'static Gpu, count: usize) -> Result<Option<Parts>> {
         if self.parts == 1 {
             return Ok(None);
         }
-        Array::stale_on(gpu, Shape::new(&[self.parts, count])?, DType::F32).map(Some)
+        Ok(Some(Parts(gpu.pool().allocate(count.saturating_mul(4 * self.parts))?)))
     }
 
     /// Adds the parts up and finishes the results, which are `count` and dense; the bias of number i is that of `(i / inner) % channels`.
-    pub(crate) fn sum(&self, gpu: &'static Gpu, parts: &Array, to: u64, count: usize, [inner, channels]: [usize; 2], finish: &Finish) -> Result<()> {
+    pub(crate) fn sum(&self, gpu: &'static Gpu, parts: &Parts, to: u64, count: usize, [inner, channels]: [usize; 2], finish: &Finish) -> Result<()> {
         let numbers = [count, self.parts, inner.max(1), channels.max(1)].map(|number| number as u32);
         let [count, parts_count, inner, channels] = &numbers;
         own::KERNELS.launch(gpu, "sum_parts", Grid::blocks(count.div_ceil(32), 256), &[&parts.address(), &to, count, parts_count, inner, channels, finish])
+    }
+}
+
+/// Sums of parts, which stand as the results do, one part after the other.
+pub(crate) struct Parts(Shared);
+
+impl Parts {
+    pub(crate) fn address(&self) -> u64 {
+        self.0.start().addr() as u64
     }
 }

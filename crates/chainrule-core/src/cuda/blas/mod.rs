@@ -4,14 +4,11 @@ mod cut;
 mod library;
 mod own;
 mod plan;
-#[cfg(test)]
-mod tests;
 
 pub(crate) use cut::{Cut, Tile};
 
 use super::{Argument, Gpu};
 use crate::error::{Error, Result};
-use crate::gemm::Activation;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
@@ -103,12 +100,14 @@ impl Finish {
         bias.map_or(self, |bias| Finish { bias, side, ..self })
     }
 
-    pub(crate) fn activated(self, activation: Activation) -> Finish {
-        match activation {
-            Activation::None => self,
-            Activation::Relu => Finish { activation: 1, ..self },
-            Activation::LeakyRelu(slope) => Finish { activation: 2, slope: slope as f32, ..self },
-        }
+    /// With what is below 0 made 0.
+    pub(crate) fn relu(self) -> Finish {
+        Finish { activation: 1, ..self }
+    }
+
+    /// With what is below 0 times the slope.
+    pub(crate) fn leaky_relu(self, slope: f32) -> Finish {
+        Finish { activation: 2, slope, ..self }
     }
 
     /// Added to what stands there.
@@ -172,3 +171,6 @@ impl Product {
         own::run(gpu, self)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -172,7 +172,7 @@ pub(super) fn forward(
         return Ok(y);
     }
     let mut call = Images::new(op, g, [&x, &weight, &y])?;
-    call.finish = Finish::NONE.biased(BiasSide::PerRow, bias.as_ref().map(Array::address)).activated(activation);
+    call.finish = activation.after(Finish::NONE.biased(BiasSide::PerRow, bias.as_ref().map(Array::address)));
     if is_depthwise(g) {
         DEPTHWISE.launch(gpu, "depthwise_forward", Grid::over(y.count(), 4), &[&call])?;
         return Ok(y);
@@ -275,7 +275,7 @@ pub(super) fn weight_gradient(op: &'static str, gpu: &'static Gpu, g: &Geometry,
         let cut = Cut::into_parts((BLOCKS / dw.count()).min(k / 1024), k, Grid::THREADS as usize);
         let parts = cut.workspace(gpu, dw.count())?;
         (call.k_part, call.part_step) = (cut.part as u32, dw.count() as i64);
-        call.to = parts.as_ref().unwrap_or(&dw).address();
+        call.to = parts.as_ref().map_or(dw.address(), |parts| parts.address());
         let blocks = [dw.count() as u32, cut.parts as u32, 1];
         DEPTHWISE.launch(gpu, "depthwise_weight_gradient", Grid { blocks, threads: [Grid::THREADS, 1, 1], shared: 0 }, &[&call])?;
         if let Some(parts) = parts {

@@ -40,7 +40,7 @@ __device__ __forceinline__ void forward(const Call &call, float *losses, float *
         Peak found = Peak::none();
         each_four(count, thread, threads, [&](u32 at, u32 left) {
             float four[4];
-            load_four(x + at, call.aligned && left >= 4, left, four);
+            load_four(x + at, call.aligned, left, four);
 #pragma unroll
             for (u32 i = 0; i < 4; i++) {
                 if (i < left) found.add(four[i]);
@@ -77,7 +77,7 @@ __device__ __forceinline__ void backward(const Call &call, const float *log_norm
         float taken = (float)(scale * (1.0 - call.smoothing) * weight), normaliser = log_normaliser[row];
         each_four(call.classes, thread, threads, [&](u32 at, u32 left) {
             float four[4], out[4];
-            bool whole = call.aligned && left >= 4;
+            bool whole = call.aligned;
             load_four(x + at, whole, left, four);
 #pragma unroll
             for (u32 i = 0; i < 4; i++) {

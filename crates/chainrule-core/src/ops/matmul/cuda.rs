@@ -43,7 +43,7 @@ pub(super) fn layer(
         1 | 2 => plain(x)?,
         rank => x.reshape(&[x.dims()[..rank - 1].iter().product(), inputs])?,
     };
-    let finish = Finish::NONE.added(adds).biased(BiasSide::PerColumn, bias.as_ref().map(Array::address)).activated(activation);
+    let finish = activation.after(Finish::NONE.added(adds).biased(BiasSide::PerColumn, bias.as_ref().map(Array::address)));
     multiply(op, gpu, Side::left(&x), &Side::matrices(&weight).transposed(), Shape::scalar(), &out, finish)?;
     Ok(out)
 }

@@ -161,15 +161,15 @@ __device__ __forceinline__ void finish(const Walk &walk, const Forward &f, const
     write(walk, f.x, f.y, (float)m.mean, (float)(rstd * (f.weight ? f.weight[c] : 1.0f)), f.bias ? f.bias[c] : 0.0f);
 }
 
-// y = weight rstd (x - given mean) + bias, with the rstd of a given variance.
+// y = weight rstd (x - given mean) + bias, with the rstd of a given variance; without them y = weight x + bias.
 template <typename Walk>
 __device__ __forceinline__ void given(const Walk &walk, const Forward &f) {
     u32 c = walk.channel;
-    float rstd = (float)(1.0 / sqrt((double)f.variance[c] + f.eps));
-    write(walk, f.x, f.y, f.mean[c], rstd * (f.weight ? f.weight[c] : 1.0f), f.bias ? f.bias[c] : 0.0f);
+    float rstd = f.variance ? (float)(1.0 / sqrt((double)f.variance[c] + f.eps)) : 1.0f;
+    write(walk, f.x, f.y, f.mean ? f.mean[c] : 0.0f, rstd * (f.weight ? f.weight[c] : 1.0f), f.bias ? f.bias[c] : 0.0f);
 }
 
-// `rstd` holds the variance where the statistics are given.
+// `rstd` holds the variance where the statistics are given; without mean and rstd, x is normalised as it is.
 struct Backward {
     const float *dy, *x, *mean, *rstd, *weight;
     float *dx, *dweight, *dbias;
@@ -183,7 +183,7 @@ struct Slopes {
 };
 template <typename Walk>
 __device__ __forceinline__ Slopes slopes(const Walk &walk, const Backward &b) {
-    float mean = b.mean[walk.channel], even = 0.0f, along = 0.0f, dy[Walk::WIDTH], x[Walk::WIDTH];
+    float mean = b.mean ? b.mean[walk.channel] : 0.0f, even = 0.0f, along = 0.0f, dy[Walk::WIDTH], x[Walk::WIDTH];
     each(walk, [&](u64 at) {
         load(b.dy, at, dy);
         load(b.x, at, x);
@@ -211,13 +211,13 @@ __device__ __forceinline__ Slopes merged_slopes(const Walk &walk, const double *
 template <typename Walk>
 __device__ __forceinline__ void finish(const Walk &walk, const Backward &b, const Slopes &s) {
     u32 c = walk.channel;
-    double rstd = b.given ? (double)(float)(1.0 / sqrt((double)b.rstd[c] + b.eps)) : (double)b.rstd[c];
+    double rstd = !b.rstd ? 1.0 : b.given ? (double)(float)(1.0 / sqrt((double)b.rstd[c] + b.eps)) : (double)b.rstd[c];
     if (walk.active() && walk.part() == 0 && blockIdx.y == 0) {
         b.dbias[c] = (float)s.even;
         b.dweight[c] = (float)(s.along * rstd);
     }
     double count = walk.extents.batch * walk.extents.inner;
-    float mean = b.mean[c], scale = (float)(rstd * (b.weight ? b.weight[c] : 1.0f));
+    float mean = b.mean ? b.mean[c] : 0.0f, scale = (float)(rstd * (b.weight ? b.weight[c] : 1.0f));
     float even = (float)(s.even / count), along = (float)(s.along * rstd * rstd / count), dy[Walk::WIDTH], x[Walk::WIDTH];
     each(walk, [&](u64 at) {
         load(b.dy, at, dy);

@@ -67,7 +67,7 @@ pub fn batch_norm_backward(dy: &Array, x: &Array, mean: &Array, rstd: &Array, we
     const OP: &str = "batch_norm_backward";
     expect_alike(OP, dy, x)?;
     on_device!(OP, [dy, x, mean, rstd; weight], |gpu| {
-        cuda::batch_norm_backward(gpu, OP, dy, x, cuda::Statistics { mean, rstd, weight, given: None })
+        cuda::batch_norm_backward(gpu, OP, dy, x, cuda::Statistics { mean: Some(mean), rstd: Some(rstd), weight, given: None })
     });
     backward(OP, dy, x, mean, rstd, weight, true)
 }
@@ -81,7 +81,7 @@ pub fn batch_norm_inference(x: &Array, mean: &Array, variance: &Array, weight: O
     let extents = Extents::of(OP, x)?;
     expect_eps(OP, eps)?;
     on_device!(OP, [x, mean, variance; weight, bias], |gpu| {
-        cuda::batch_norm_inference(gpu, OP, x, cuda::Given { mean, variance, weight, bias, eps })
+        cuda::batch_norm_inference(gpu, OP, x, cuda::Given { mean: Some(mean), variance: Some(variance), weight, bias, eps })
     });
     let rstd = rstd_of(OP, x, variance, extents.channels, eps)?;
     let mean = parameter(OP, "the mean", Some(mean), 0.0, x, &[extents.channels])?;
@@ -105,7 +105,7 @@ pub fn batch_norm_inference_backward(dy: &Array, x: &Array, mean: &Array, varian
     expect_alike(OP, dy, x)?;
     expect_eps(OP, eps)?;
     on_device!(OP, [dy, x, mean, variance; weight], |gpu| {
-        cuda::batch_norm_backward(gpu, OP, dy, x, cuda::Statistics { mean, rstd: variance, weight, given: Some(eps) })
+        cuda::batch_norm_backward(gpu, OP, dy, x, cuda::Statistics { mean: Some(mean), rstd: Some(variance), weight, given: Some(eps) })
     });
     let rstd = rstd_of(OP, x, variance, Extents::of(OP, x)?.channels, eps)?;
     backward(OP, dy, x, mean, &rstd, weight, false)

@@ -1,10 +1,12 @@
 //! Batch, layer and RMS normalisation on the GPU.
 
 mod batch;
+mod group;
 mod layer;
 
 pub(super) use batch::{Given, Statistics, batch_norm, batch_norm_backward, batch_norm_inference};
-pub(super) use layer::{layer_norm, layer_norm_backward};
+pub(super) use group::{group_norm, group_norm_backward};
+pub(super) use layer::{Kept, layer_norm, layer_norm_backward};
 
 use super::parameter;
 use crate::array::Array;

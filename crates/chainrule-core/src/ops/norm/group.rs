@@ -5,13 +5,15 @@
 //! What is summed of `dy` and of `dy (x - mean)` over a plane serves all three.
 
 use super::channels::Extents;
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{Moments, Products, expect_eps, parameter};
 use crate::array::Array;
 use crate::dtype::{DType, Element};
 use crate::error::{Error, Result};
 use crate::float::Float;
 use crate::float::with_float;
-use crate::ops::{expect_shape, on_cpu, row, same_dtype};
+use crate::ops::{expect_shape, on_device, row, same_dtype};
 use crate::parallel::{self, Target};
 use crate::shape::Shape;
 use crate::simd::{Kernel, Real, Simd};
@@ -37,7 +39,7 @@ pub fn group_norm(x: &Array, groups: usize, weight: Option<&Array>, bias: Option
     const OP: &str = "group_norm";
     let extents = Groups::of(OP, x, groups)?;
     expect_eps(OP, eps)?;
-    on_cpu!(OP, [x; weight, bias]);
+    on_device!(OP, [x; weight, bias], |gpu| cuda::group_norm(gpu, OP, x, groups, [weight, bias], eps));
     let channels = [extents.channels()];
     let (weight, bias) = (parameter(OP, "the weight", weight, 1.0, x, &channels)?, parameter(OP, "the bias", bias, 0.0, x, &channels)?);
     let x = x.contiguous()?;
@@ -65,11 +67,11 @@ pub fn group_norm_backward(dy: &Array, x: &Array, mean: &Array, rstd: &Array, we
     const OP: &str = "group_norm_backward";
     same_dtype(OP, x, dy)?;
     expect_shape(OP, "the gradient", dy, x.dims())?;
-    on_cpu!(OP, [dy, x, mean, rstd; weight]);
     let groups = mean.dims().last().copied().unwrap_or(0);
     let extents = Groups::of(OP, x, groups)?;
     let each = [extents.batch, groups];
     let (mean, rstd) = (parameter(OP, "the mean", Some(mean), 0.0, x, &each)?, parameter(OP, "rstd", Some(rstd), 0.0, x, &each)?);
+    on_device!(OP, [dy, x, mean, rstd; weight], |gpu| cuda::group_norm_backward(gpu, OP, [dy, x], [&mean, &rstd], weight));
     let weight = parameter(OP, "the weight", weight, 1.0, x, &[extents.channels()])?;
     let (dy, x) = (dy.contiguous()?, x.contiguous()?);
     let vector = || Array::stale(Shape::trusted(&[extents.channels()]), x.dtype());

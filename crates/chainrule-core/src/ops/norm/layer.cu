@@ -37,7 +37,8 @@ __device__ __forceinline__ void load_or(const float *x, u32 at, float fill, floa
 // Weight and bias may be absent; so may the mean, and then rows are taken about 0.
 struct Forward {
     const float *x, *weight, *bias;
-    float *y, *mean, *rstd;
+    // The variance is kept where a place for it is given.
+    float *y, *mean, *rstd, *variance;
     double eps;
     u32 rows, size;
 };
@@ -76,8 +77,10 @@ __device__ __forceinline__ void forward(const Forward &f) {
         spread -= off * off / size;
     }
     // Not fmax, which would make 0 of NaN.
-    float rstd = (float)(1.0 / sqrt((spread < 0.0 ? 0.0 : spread) / size + f.eps));
+    double variance = (spread < 0.0 ? 0.0 : spread) / size;
+    float rstd = (float)(1.0 / sqrt(variance + f.eps));
     if (Threads::part() == 0) {
+        if (f.variance) f.variance[row] = (float)variance;
         f.rstd[row] = rstd;
         if (f.mean) f.mean[row] = (float)mean;
     }

@@ -66,7 +66,10 @@ fn forward(op: &'static str, centre: Centre, x: &Array, normalized: usize, weigh
     }
     expect_eps(op, eps)?;
     let (outer, extents) = x.dims().split_at(x.rank() - normalized);
-    on_device!(op, [x; weight, bias], |gpu| cuda::layer_norm(gpu, op, x, extents, centre == Centre::Mean, [weight, bias], eps));
+    on_device!(op, [x; weight, bias], |gpu| {
+        let kept = if centre == Centre::Mean { cuda::Kept::Mean } else { cuda::Kept::Rstd };
+        cuda::layer_norm(gpu, op, x, extents, kept, [weight, bias], eps)
+    });
     let (rows, size) = (outer.iter().product(), extents.iter().product());
     let (weight, bias) = (parameter(op, "the weight", weight, 1.0, x, extents)?, parameter(op, "the bias", bias, 0.0, x, extents)?);
     let x = x.contiguous()?;

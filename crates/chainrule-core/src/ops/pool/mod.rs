@@ -3,6 +3,8 @@
 //! `[N, C, H, W] -> [N, C, H', W']` or `[C, H, W] -> [C, H', W']`, each plane on its own. Window `o` of a dimension holds the positions `o stride - padding + k dilation` for `k` in `0..kernel`;
 //! those outside the plane are padding: never a maximum, and zero in a mean.
 //! `H' = floor((H + 2 padding - dilation (kernel - 1) - 1) / stride) + 1`, with `ceil` for `floor` in ceil mode, but no window starts beyond the plane and its left padding (PyTorch's rule).
+//!
+//! On a GPU nothing waits for positions that are given, so one that lies outside its plane is no error there: it picks NaN and puts nothing.
 
 mod adaptive;
 mod average;

@@ -92,7 +92,7 @@ pub(super) fn sum(gpu: &'static Gpu, op: &'static str, x: &Array, reduced: &[boo
     } else {
         (by_blocks, [Grid::THREADS, 1, 1], rows * parts)
     };
-    let grid = Grid { threads, ..Grid::blocks(blocks.min(1 << 16) as u32, Grid::THREADS) };
+    let grid = Grid { threads, ..Grid::blocks(blocks as u32, Grid::THREADS) };
     let cut = Cut { rows: rows as u32, length: length as u32, parts: parts as u32, part: part as u32 };
     let partial = between.as_ref().map_or(0, |array| array.address());
     let layouts = [Strided::new(op, [&kept])?, Strided::new(op, [&rest])?];
@@ -138,7 +138,7 @@ pub(super) fn extreme(gpu: &'static Gpu, op: &'static str, x: &Array, axis: usiz
     } else if extent <= WARP_ROW {
         (by_warps, Grid::over(count * WARP, 1))
     } else {
-        (by_blocks, Grid::blocks(count.min(1 << 16) as u32, Grid::THREADS))
+        (by_blocks, Grid::blocks(count as u32, Grid::THREADS))
     };
     EXTREMES.launch(gpu, kernel, grid, &[&rows, &x.address(), &values.address(), &places.address()])?;
     Ok((values, places))

@@ -44,6 +44,7 @@ __device__ __forceinline__ Best<T> best_of(const T *from, const Rows &rows, u64 
     return best;
 }
 
+// A warp a row.
 template <typename T>
 __device__ __forceinline__ void by_warps(const Rows &rows, const T *x, T *values, i64 *places) {
     for (u64 row = first() / WARP; row < rows.rows; row += step() / WARP) {
@@ -52,24 +53,23 @@ __device__ __forceinline__ void by_warps(const Rows &rows, const T *x, T *values
         if (threadIdx.x % WARP == 0) values[row] = best.value, places[row] = best.place;
     }
 }
+// A block a row.
 template <typename T>
 __device__ __forceinline__ void by_blocks(const Rows &rows, const T *x, T *values, i64 *places) {
     __shared__ T found[WARP];
     __shared__ u32 found_at[WARP];
     u32 lane = threadIdx.x % WARP, warps = blockDim.x / WARP;
-    for (u64 row = blockIdx.x; row < rows.rows; row += gridDim.x) {
-        Best<T> best = best_of(x + rows.start(row), rows, threadIdx.x, blockDim.x);
-        best.meet_lanes(rows.smallest);
-        __syncthreads(); // what was found for the row before is read
-        if (lane == 0) found[threadIdx.x / WARP] = best.value, found_at[threadIdx.x / WARP] = best.place;
-        __syncthreads();
-        u32 from = lane < warps ? lane : 0;
-        best = {found[from], found_at[from]};
-        best.meet_lanes(rows.smallest);
-        if (threadIdx.x == 0) values[row] = best.value, places[row] = best.place;
-    }
+    u64 row = blockIdx.x;
+    Best<T> best = best_of(x + rows.start(row), rows, threadIdx.x, blockDim.x);
+    best.meet_lanes(rows.smallest);
+    if (lane == 0) found[threadIdx.x / WARP] = best.value, found_at[threadIdx.x / WARP] = best.place;
+    __syncthreads();
+    u32 from = lane < warps ? lane : 0;
+    best = {found[from], found_at[from]};
+    best.meet_lanes(rows.smallest);
+    if (threadIdx.x == 0) values[row] = best.value, places[row] = best.place;
 }
-// Rows that interleave: a thread a row.
+// Rows that interleave: a thread a row, which leaves a GPU idle where they are few and long; classes and windows are many and short.
 template <typename T>
 __device__ __forceinline__ void by_columns(const Rows &rows, const T *x, T *values, i64 *places) {
     for (u64 row = first(); row < rows.rows; row += step()) {

@@ -83,29 +83,23 @@ __device__ __forceinline__ void by_warps(const Strided<1> &kept, const Strided<1
 template <typename T>
 __device__ __forceinline__ void by_blocks(const Strided<1> &kept, const Strided<1> &reduced, const T *x, typename Sum<T>::Many *partial, typename Sum<T>::Result *to, const Cut &cut, u32 by_fours) {
     __shared__ typename Sum<T>::Many scratch[WARP];
-    for (u64 task = blockIdx.x; task < (u64)cut.rows * cut.parts; task += gridDim.x) {
-        u64 row = task / cut.parts, start = (task - row * cut.parts) * cut.part, end = start + cut.part < cut.length ? start + cut.part : cut.length;
-        auto sum = block_sum(some<T>(x + place(kept, row), reduced, start, end, threadIdx.x, blockDim.x, by_fours), scratch);
-        if (threadIdx.x == 0) finish<T>(sum, task, cut, partial, to);
-    }
+    u64 task = blockIdx.x, row = task / cut.parts, start = (task - row * cut.parts) * cut.part, end = start + cut.part < cut.length ? start + cut.part : cut.length;
+    auto sum = block_sum(some<T>(x + place(kept, row), reduced, start, end, threadIdx.x, blockDim.x, by_fours), scratch);
+    if (threadIdx.x == 0) finish<T>(sum, task, cut, partial, to);
 }
 // 32 neighbouring rows whose numbers interleave, by 32 warps: lanes are rows, warps take numbers in turn.
 template <typename T>
 __device__ __forceinline__ void by_columns(const Strided<1> &kept, const Strided<1> &reduced, const T *x, typename Sum<T>::Many *partial, typename Sum<T>::Result *to, const Cut &cut) {
     __shared__ typename Sum<T>::Many sums[WARP][WARP + 1];
-    u64 bundles = (cut.rows + WARP - 1) / WARP;
-    for (u64 task = blockIdx.x; task < bundles * cut.parts; task += gridDim.x) {
-        u64 part = task / bundles, first_row = (task - part * bundles) * WARP, row = first_row + threadIdx.x;
-        u64 start = part * cut.part, end = start + cut.part < cut.length ? start + cut.part : cut.length;
-        typename Sum<T>::Many sum = 0;
-        if (row < cut.rows) sum = few_by_few(x + place(kept, row), reduced, start + threadIdx.y, end, WARP);
-        __syncthreads(); // the sums of the task before are read
-        sums[threadIdx.y][threadIdx.x] = sum;
-        __syncthreads();
-        sum = warp_sum(sums[threadIdx.x][threadIdx.y]);
-        row = first_row + threadIdx.y;
-        if (threadIdx.x == 0 && row < cut.rows) finish<T>(sum, row * cut.parts + part, cut, partial, to);
-    }
+    u64 bundles = (cut.rows + WARP - 1) / WARP, part = blockIdx.x / bundles, first_row = (blockIdx.x - part * bundles) * WARP, row = first_row + threadIdx.x;
+    u64 start = part * cut.part, end = start + cut.part < cut.length ? start + cut.part : cut.length;
+    typename Sum<T>::Many sum = 0;
+    if (row < cut.rows) sum = few_by_few(x + place(kept, row), reduced, start + threadIdx.y, end, WARP);
+    sums[threadIdx.y][threadIdx.x] = sum;
+    __syncthreads();
+    sum = warp_sum(sums[threadIdx.x][threadIdx.y]);
+    row = first_row + threadIdx.y;
+    if (threadIdx.x == 0 && row < cut.rows) finish<T>(sum, row * cut.parts + part, cut, partial, to);
 }
 
 #define SUM(suffix, T)                                                                                                                            \

@@ -19,7 +19,7 @@ pub(crate) fn grid_of_rows(rows: usize, length: usize) -> (usize, Grid) {
     } else if length <= WARP_ROW {
         (1, Grid::over(rows * 32, 1))
     } else {
-        (2, Grid::blocks(rows.min(1 << 16) as u32, Grid::THREADS))
+        (2, Grid::blocks(rows as u32, Grid::THREADS))
     }
 }
 
@@ -59,7 +59,7 @@ pub(super) fn along(gpu: &'static Gpu, op: &'static str, form: Form, inputs: [&A
         KERNELS.launch(gpu, kernels[place], grid, &[&from, &and, &to, &(rows as u64), &n, &(aligned as u32)])?;
     } else {
         let inner = row_length(op, inner)?;
-        let grid = Grid { threads: [32, 8, 1], ..Grid::blocks(rows.div_ceil(32).min(1 << 16) as u32, 0) };
+        let grid = Grid { threads: [32, 8, 1], ..Grid::blocks(rows.div_ceil(32) as u32, 0) };
         KERNELS.launch(gpu, kernels[3], grid, &[&from, &and, &to, &(rows as u64), &n, &inner])?;
     }
     Ok(out)

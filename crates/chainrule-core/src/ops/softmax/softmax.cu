@@ -32,7 +32,7 @@ __device__ __forceinline__ float result(float a, float b, Scale scale) {
     }
 }
 
-// Dense rows. With `aligned`, all begin on 16 bytes.
+// Dense rows. With `aligned`, they are multiples of four and all begin on 16 bytes.
 template <int FORM, u32 LANES>
 __device__ __forceinline__ void dense_rows(const float *a, const float *b, float *to, u64 rows, u32 length, u32 aligned) {
     typedef typename Found<is_backward(FORM)>::Type Finding;
@@ -42,8 +42,8 @@ __device__ __forceinline__ void dense_rows(const float *a, const float *b, float
         u32 count = row < rows ? length : 0;
         Finding found = Finding::none();
         auto numbers = [=](u32 at, u32 left, float(&x)[4], float(&y)[4]) {
-            load_four(a + start + at, aligned && left >= 4, left, x);
-            if (is_backward(FORM)) load_four(b + start + at, aligned && left >= 4, left, y);
+            load_four(a + start + at, aligned, left, x);
+            if (is_backward(FORM)) load_four(b + start + at, aligned, left, y);
         };
         each_four(count, thread, threads, [&](u32 at, u32 left) {
             float x[4], y[4];
@@ -59,7 +59,7 @@ __device__ __forceinline__ void dense_rows(const float *a, const float *b, float
             numbers(at, left, x, y);
 #pragma unroll
             for (u32 i = 0; i < 4; i++) out[i] = result<FORM>(x[i], is_backward(FORM) ? y[i] : 0.0f, by);
-            store_four(to + start + at, aligned && left >= 4, left, out);
+            store_four(to + start + at, aligned, left, out);
         });
     });
 }
@@ -69,27 +69,24 @@ template <int FORM>
 __device__ __forceinline__ void columns(const float *a, const float *b, float *to, u64 rows, u32 length, u32 inner) {
     typedef typename Found<is_backward(FORM)>::Type Finding;
     __shared__ Finding parts[8][WARP];
-    for (u64 bundle = blockIdx.x; bundle * WARP < rows; bundle += gridDim.x) {
-        u64 row = bundle * WARP + threadIdx.x, outer = row / inner, start = outer * length * inner + (row - outer * inner);
-        u32 count = row < rows ? length : 0;
-        Finding found = Finding::none();
+    u64 row = (u64)blockIdx.x * WARP + threadIdx.x, outer = row / inner, start = outer * length * inner + (row - outer * inner);
+    u32 count = row < rows ? length : 0;
+    Finding found = Finding::none();
 #pragma unroll 4
-        for (u32 at = threadIdx.y; at < count; at += 8) {
-            u64 place = start + (u64)at * inner;
-            gather<FORM>(found, a[place], is_backward(FORM) ? b[place] : 0.0f);
-        }
-        __syncthreads(); // the parts of the bundle before are read
-        parts[threadIdx.y][threadIdx.x] = found;
-        __syncthreads();
-        found = parts[0][threadIdx.x];
+    for (u32 at = threadIdx.y; at < count; at += 8) {
+        u64 place = start + (u64)at * inner;
+        gather<FORM>(found, a[place], is_backward(FORM) ? b[place] : 0.0f);
+    }
+    parts[threadIdx.y][threadIdx.x] = found;
+    __syncthreads();
+    found = parts[0][threadIdx.x];
 #pragma unroll
-        for (int part = 1; part < 8; part++) found.meet(parts[part][threadIdx.x]);
-        Scale by = scale<FORM>(found);
+    for (int part = 1; part < 8; part++) found.meet(parts[part][threadIdx.x]);
+    Scale by = scale<FORM>(found);
 #pragma unroll 4
-        for (u32 at = threadIdx.y; at < count; at += 8) {
-            u64 place = start + (u64)at * inner;
-            to[place] = result<FORM>(a[place], is_backward(FORM) ? b[place] : 0.0f, by);
-        }
+    for (u32 at = threadIdx.y; at < count; at += 8) {
+        u64 place = start + (u64)at * inner;
+        to[place] = result<FORM>(a[place], is_backward(FORM) ? b[place] : 0.0f, by);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Batch normalisation.
 
+use super::super::BatchNorm;
 use super::super::channels::Extents;
-use super::super::{BatchNorm, parameter};
 use super::{address, optional, wide};
 use crate::array::Array;
 use crate::cuda::{Argument, Gpu, Grid, Source};
@@ -166,10 +166,10 @@ pub(in super::super) fn batch_norm(
     Ok(out)
 }
 
-/// Statistics that are given, and parameters that may be absent.
+/// Statistics that are given, or absent where the input is normalised already, and parameters that may be absent.
 pub(in super::super) struct Given<'a> {
-    pub(in super::super) mean: &'a Array,
-    pub(in super::super) variance: &'a Array,
+    pub(in super::super) mean: Option<&'a Array>,
+    pub(in super::super) variance: Option<&'a Array>,
     pub(in super::super) weight: Option<&'a Array>,
     pub(in super::super) bias: Option<&'a Array>,
     pub(in super::super) eps: f64,
@@ -181,8 +181,7 @@ pub(in super::super) fn batch_norm_inference(gpu: &'static Gpu, op: &'static str
     let extents = Extents::of(op, x)?;
     let channels = [extents.channels];
     let (weight, bias) = (optional(op, "the weight", given.weight, x, &channels)?, optional(op, "the bias", given.bias, x, &channels)?);
-    let mean = parameter(op, "the mean", Some(given.mean), 0.0, x, &channels)?;
-    let variance = parameter(op, "the variance", Some(given.variance), 0.0, x, &channels)?;
+    let (mean, variance) = (optional(op, "the mean", given.mean, x, &channels)?, optional(op, "the variance", given.variance, x, &channels)?);
     let x = x.contiguous()?;
     let y = Array::stale_on(gpu, *x.shape(), DType::F32)?;
     if x.count() > 0 {
@@ -192,9 +191,9 @@ pub(in super::super) fn batch_norm_inference(gpu: &'static Gpu, op: &'static str
             weight: address(weight.as_ref()),
             bias: address(bias.as_ref()),
             y: y.address(),
-            mean: mean.address(),
+            mean: address(mean.as_ref()),
             rstd: 0,
-            variance: variance.address(),
+            variance: address(variance.as_ref()),
             eps: given.eps,
         };
         KERNELS.launch(gpu, plan.walk.of(kernels!("given")), plan.pieces, &[&forward, &plan.extents])?;
@@ -204,9 +203,10 @@ pub(in super::super) fn batch_norm_inference(gpu: &'static Gpu, op: &'static str
 
 /// What the backward pass of batch norm takes beside the gradient and the input.
 pub(in super::super) struct Statistics<'a> {
-    pub(in super::super) mean: &'a Array,
+    /// Absent, as is `rstd`, where x is normalised already.
+    pub(in super::super) mean: Option<&'a Array>,
     /// The variance, where the statistics are given.
-    pub(in super::super) rstd: &'a Array,
+    pub(in super::super) rstd: Option<&'a Array>,
     pub(in super::super) weight: Option<&'a Array>,
     /// The `eps` of given statistics.
     pub(in super::super) given: Option<f64>,
@@ -219,7 +219,7 @@ pub(in super::super) fn batch_norm_backward(gpu: &'static Gpu, op: &'static str,
     let channels = [extents.channels];
     let weight = optional(op, "the weight", how.weight, x, &channels)?;
     let what = if how.given.is_some() { "the variance" } else { "rstd" };
-    let (mean, rstd) = (parameter(op, "the mean", Some(how.mean), 0.0, x, &channels)?, parameter(op, what, Some(how.rstd), 0.0, x, &channels)?);
+    let (mean, rstd) = (optional(op, "the mean", how.mean, x, &channels)?, optional(op, what, how.rstd, x, &channels)?);
     let (dy, x) = (dy.contiguous()?, x.contiguous()?);
     let dx = Array::stale_on(gpu, *x.shape(), DType::F32)?;
     if x.count() == 0 {
@@ -232,8 +232,8 @@ pub(in super::super) fn batch_norm_backward(gpu: &'static Gpu, op: &'static str,
     let backward = Backward {
         dy: dy.address(),
         x: x.address(),
-        mean: mean.address(),
-        rstd: rstd.address(),
+        mean: address(mean.as_ref()),
+        rstd: address(rstd.as_ref()),
         weight: address(weight.as_ref()),
         dx: dx.address(),
         dweight: dweight.address(),

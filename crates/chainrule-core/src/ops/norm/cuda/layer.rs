@@ -20,6 +20,7 @@ struct RowsForward {
     y: u64,
     mean: u64,
     rstd: u64,
+    variance: u64,
     eps: f64,
     rows: u32,
     size: u32,
@@ -57,13 +58,23 @@ fn by_rows([warp, warp_wide, block, block_wide]: [&'static str; 4], rows: usize,
     }
 }
 
+/// What is kept of a row.
+pub(in super::super) enum Kept<'a> {
+    /// About 0, the scale.
+    Rstd,
+    /// The mean and the scale.
+    Mean,
+    /// The variance too, here, but for empty rows.
+    Variance(&'a Array),
+}
+
 /// As [`super::super::layer_norm`] over `rows` rows of `size` numbers, or [`super::super::rms_norm`], whose mean is empty: one launch.
 pub(in super::super) fn layer_norm(
     gpu: &'static Gpu,
     op: &'static str,
     x: &Array,
     extents: &[usize],
-    about_mean: bool,
+    kept: Kept,
     [weight, bias]: [Option<&Array>; 2],
     eps: f64,
 ) -> Result<LayerNorm> {
@@ -73,6 +84,7 @@ pub(in super::super) fn layer_norm(
     let rows: usize = x.dims()[..x.rank() - extents.len()].iter().product();
     let x = x.contiguous()?;
     let y = Array::stale_on(gpu, *x.shape(), DType::F32)?;
+    let about_mean = !matches!(kept, Kept::Rstd);
     let means = [if about_mean { rows } else { 0 }];
     if x.count() == 0 {
         let full = |dims: &[usize], value| Array::full_on(dims, value, DType::F32, &x.device());
@@ -89,6 +101,7 @@ pub(in super::super) fn layer_norm(
         y: out.y.address(),
         mean: if about_mean { out.mean.address() } else { 0 },
         rstd: out.rstd.address(),
+        variance: if let Kept::Variance(variance) = kept { variance.address() } else { 0 },
         eps,
         rows: expect_countable(op, rows)?,
         size: expect_countable(op, size)?,
