@@ -1,7 +1,7 @@
 //! What the command line asks for.
 
 /// Which workloads to run, how long, and how to print them.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Arguments {
     /// Prefixes of names; all workloads when there is none.
     pub only: Vec<String>,
@@ -15,6 +15,10 @@ pub struct Arguments {
     pub counters: bool,
     /// Times over sizes and threads.
     pub scaling: bool,
+    /// Training steps on this device.
+    pub device: Option<String>,
+    /// Their batch.
+    pub batch: Option<usize>,
 }
 
 impl Arguments {
@@ -23,7 +27,7 @@ impl Arguments {
     /// # Errors
     /// A name that is not known, or a value that does not fit.
     pub fn parse(words: impl IntoIterator<Item = String>) -> Result<Arguments, String> {
-        let mut arguments = Arguments { only: vec![], budget: 3.0, threads: None, json: false, counters: false, scaling: false };
+        let mut arguments = Arguments { budget: 3.0, ..Arguments::default() };
         let mut words = words.into_iter();
         while let Some(name) = words.next() {
             let mut value = || words.next().ok_or_else(|| format!("{name}: expected a value after it"));
@@ -38,11 +42,11 @@ impl Arguments {
                     arguments.budget = seconds.ok_or_else(|| format!("--budget {text}: expected seconds, a number not below 0"))?;
                 }
                 "--threads" => {
-                    let text = value()?;
-                    let count = text.parse().ok().filter(|count| *count > 0);
-                    arguments.threads = Some(count.ok_or_else(|| format!("--threads {text}: expected a whole number above 0"))?);
+                    arguments.threads = Some(count(&name, &value()?)?);
                 }
-                other => return Err(format!("{other}: expected --only, --budget, --threads, --json, --counters or --scaling")),
+                "--device" => arguments.device = Some(value()?),
+                "--batch" => arguments.batch = Some(count(&name, &value()?)?),
+                other => return Err(format!("{other}: expected --only, --budget, --threads, --json, --counters, --scaling, --device or --batch")),
             }
         }
         Ok(arguments)
@@ -52,6 +56,10 @@ impl Arguments {
     pub fn wants(&self, name: &str) -> bool {
         self.only.is_empty() || self.only.iter().any(|prefix| name.starts_with(prefix.as_str()))
     }
+}
+
+fn count(name: &str, text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| *count > 0).ok_or_else(|| format!("{name} {text}: expected a whole number above 0"))
 }
 
 #[cfg(test)]
@@ -64,10 +72,17 @@ mod tests {
 
     #[test]
     fn all_arguments_are_read() {
-        let expected =
-            Arguments { only: vec!["gemm".into(), "lenet_train".into()], budget: 0.5, threads: Some(1), json: true, counters: false, scaling: false };
-        assert_eq!(parse("--only gemm,lenet_train --budget 0.5 --threads 1 --json"), Ok(expected));
-        assert_eq!(parse(""), Ok(Arguments { only: vec![], budget: 3.0, threads: None, json: false, counters: false, scaling: false }));
+        let expected = Arguments {
+            only: vec!["gemm".into(), "lenet_train".into()],
+            budget: 0.5,
+            threads: Some(1),
+            json: true,
+            device: Some("cuda".into()),
+            batch: Some(8),
+            ..Arguments::default()
+        };
+        assert_eq!(parse("--only gemm,lenet_train --budget 0.5 --threads 1 --json --device cuda --batch 8"), Ok(expected));
+        assert_eq!(parse(""), Ok(Arguments { budget: 3.0, ..Arguments::default() }));
     }
 
     #[test]
@@ -80,7 +95,8 @@ mod tests {
     #[test]
     fn wrong_arguments_are_errors() {
         for (line, message) in [
-            ("--fast", "--fast: expected --only, --budget, --threads, --json, --counters or --scaling"),
+            ("--fast", "--fast: expected --only, --budget, --threads, --json, --counters, --scaling, --device or --batch"),
+            ("--batch 0", "--batch 0: expected a whole number above 0"),
             ("--only", "--only: expected a value after it"),
             ("--budget -1", "--budget -1: expected seconds, a number not below 0"),
             ("--budget NaN", "--budget NaN: expected seconds, a number not below 0"),

@@ -4,6 +4,7 @@
 pub mod counters;
 mod dcgan;
 mod encoder;
+pub mod gpu;
 mod inference;
 mod kernels;
 pub mod measure;

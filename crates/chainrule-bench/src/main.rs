@@ -1,17 +1,20 @@
 //! Runs the named workloads and prints the median milliseconds of each, or what a step asks of the machine.
 //!
 //!     cargo run --release -p chainrule-bench -- [--only PREFIX,PREFIX] [--budget SECONDS] [--threads N] [--json] [--counters] [--scaling]
+//!                                                   [--device cuda [--batch N]]
 //!
 //! With `--json` one object: `{"framework": …, "threads": …, "median_ms": {name: milliseconds}, "unsupported": []}`.
 //! With `--counters` a line each: heap allocations and their bytes, array blocks asked of the system, jobs handed out and threads woken, all per step in steady state, and the peak memory of the process so far.
+//! With `--device` the training steps there, as they are written and captured; `cuda` needs the feature of that name. `--batch` sets another batch than that of the names.
 //! With `--scaling` times over batch, width, length and threads, with fitted exponents.
 #![forbid(unsafe_code)]
 
 mod arguments;
 
 use arguments::Arguments;
-use chainrule::{Result, Rng};
+use chainrule::{Device, Result, Rng};
 use chainrule_bench::counters::{Counts, count};
+use chainrule_bench::gpu::{self, Plan};
 use chainrule_bench::{measure, scaling, workloads};
 use std::process::ExitCode;
 
@@ -42,6 +45,9 @@ fn run(arguments: &Arguments) -> Result<()> {
     if arguments.counters {
         return print_counters(arguments);
     }
+    if let Some(device) = &arguments.device {
+        return print_times(&device.parse()?, arguments);
+    }
     let mut medians = vec![];
     for workload in workloads().filter(|workload| arguments.wants(workload.name)) {
         let median = measure::median_ms(&mut (workload.make)(&mut Rng::seeded(0))?, arguments.budget)?;
@@ -51,6 +57,27 @@ fn run(arguments: &Arguments) -> Result<()> {
         }
     }
     if arguments.json {
+        println!("{}", json(&medians));
+    }
+    Ok(())
+}
+
+fn print_times(device: &Device, arguments: &Arguments) -> Result<()> {
+    let plan = Plan { device, batch: arguments.batch, budget: arguments.budget };
+    if !arguments.json {
+        println!("{:42} {:>13} {:>13}", format!("ms a step on {device}"), "as written", "captured");
+    }
+    let times = gpu::measure(
+        &plan,
+        |name| arguments.wants(name),
+        |times| {
+            if !arguments.json {
+                println!("{:42} {:13.3} {:13.3}", times.name, times.written, times.captured);
+            }
+        },
+    )?;
+    if arguments.json {
+        let medians: Vec<(&str, f64)> = times.iter().map(|times| (times.name.as_str(), times.written)).collect();
         println!("{}", json(&medians));
     }
     Ok(())

@@ -21,7 +21,7 @@ const THREADS: u64 = 256;
 const SPILLING: &[(&str, &str)] = &[];
 
 /// Words in launching files that look like names of kernels and are operations, devices or fields.
-const OTHER_WORDS: &[&str] = &["copy", "cuda", "item", "layer_norm_backward", "min", "overwrite", "rstd", "step", "sum_of_squares", "to"];
+const OTHER_WORDS: &[&str] = &["concatenate", "copy", "cuda", "item", "layer_norm_backward", "min", "overwrite", "rstd", "step", "sum_of_squares", "to"];
 
 fn source() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../chainrule-core/src")
@@ -78,7 +78,7 @@ struct Header {
 
 /// The kernels of a PTX text.
 fn entries(ptx: &str) -> BTreeMap<String, Header> {
-    let numbers = |line: &str| line.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse().ok()).product::<u64>();
+    let numbers = |line: &str| line.split(|c: char| !c.is_ascii_digit()).filter_map(|number| number.parse::<u64>().ok()).product::<u64>();
     let (mut found, mut current) = (BTreeMap::new(), None);
     for line in ptx.lines() {
         if let Some(rest) = line.split(".entry ").nth(1) {

@@ -72,8 +72,7 @@ impl Grid {
 
     /// Enough blocks for `count` items, `each` a thread; kernels walk on in steps of the whole grid, so that any count will do.
     pub(crate) fn over(count: usize, each: usize) -> Grid {
-        // 2^16 blocks of 256 fill every GPU many times.
-        let blocks = count.div_ceil(each * Grid::THREADS as usize).clamp(1, 1 << 16);
+        let blocks = count.div_ceil(each * Grid::THREADS as usize).clamp(1, most_blocks());
         Grid::blocks(blocks as u32, Grid::THREADS)
     }
 
@@ -86,6 +85,13 @@ impl Grid {
     pub(crate) fn shared(self, bytes: u32) -> Grid {
         Grid { shared: bytes, ..self }
     }
+}
+
+/// Blocks of [`Grid::over`]: 2^16 of 256 threads fill every GPU many times. `CHAINRULE_CUDA_BLOCKS` sets fewer, for tests: so few numbers make a kernel walk on.
+fn most_blocks() -> usize {
+    static MOST_BLOCKS: OnceLock<usize> = OnceLock::new();
+    *MOST_BLOCKS
+        .get_or_init(|| std::env::var("CHAINRULE_CUDA_BLOCKS").ok().and_then(|blocks| blocks.parse().ok()).filter(|blocks| *blocks > 0).unwrap_or(1 << 16))
 }
 
 /// A value that a kernel takes as it is.

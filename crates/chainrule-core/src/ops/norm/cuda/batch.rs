@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::ops::{expect_countable, expect_f32_on_device};
 use crate::shape::Shape;
 
-static KERNELS: Source = Source::new("batch_norm", include_str!("../batch.ptx"));
+static KERNELS: Source = Source::new("batch", include_str!("../batch.ptx"));
 
 /// `Extents` of `batch.cu`.
 #[repr(C)]

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::ops::{expect_countable, expect_f32_on_device};
 use crate::shape::Shape;
 
-static KERNELS: Source = Source::new("layer_norm", include_str!("../layer.ptx"));
+static KERNELS: Source = Source::new("layer", include_str!("../layer.ptx"));
 
 /// `Forward` of `layer.cu`.
 #[repr(C)]
