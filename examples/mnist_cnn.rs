@@ -169,7 +169,8 @@ impl Options {
     fn parse() -> std::result::Result<Options, Box<dyn std::error::Error>> {
         let data = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/data/mnist").into();
         let (save, curve) = (PathBuf::new(), PathBuf::new());
-        let mut options = Options { model: "lenet".into(), epochs: 5, seed: 0, threads: None, limit: None, data, save, curve, load: None, device: "cpu".into() };
+        let mut options =
+            Options { model: "lenet".into(), epochs: 5, seed: 0, threads: None, limit: None, data, save, curve, load: None, device: "cpu".into() };
         let mut arguments = std::env::args().skip(1);
         while let Some(name) = arguments.next() {
             let value = arguments.next().ok_or_else(|| format!("{name}: expected a value after it"))?;

@@ -80,11 +80,6 @@ impl Grid {
     pub(crate) fn blocks(blocks: u32, threads: u32) -> Grid {
         Grid { blocks: [blocks, 1, 1], threads: [threads, 1, 1], shared: 0 }
     }
-
-    /// With dynamic shared memory.
-    pub(crate) fn shared(self, bytes: u32) -> Grid {
-        Grid { shared: bytes, ..self }
-    }
 }
 
 /// Blocks of [`Grid::over`]: 2^16 of 256 threads fill every GPU many times. `CHAINRULE_CUDA_BLOCKS` sets fewer, for tests: so few numbers make a kernel walk on.

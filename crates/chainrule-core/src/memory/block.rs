@@ -114,11 +114,6 @@ impl Shared {
     pub(crate) fn source(&self) -> Source {
         self.0.pool.source()
     }
-    /// The pool it came from and goes back to.
-    #[cfg(feature = "cuda")]
-    pub(crate) fn pool(&self) -> &'static Pool {
-        self.0.pool
-    }
     /// Whether this is the only handle, so that the memory may be written through `&mut`.
     #[inline]
     pub(crate) fn is_unique(&mut self) -> bool {

@@ -81,7 +81,7 @@ fn launch(gpu: &'static Gpu, product: &Product, tile: Tile, cut: Cut, c_part: us
         (along, step, apart)
     };
     let ((a_along, a_step, a_apart), (b_along, b_step, b_apart)) = (closer(m, a.column, a.row), closer(n, b.row, b.column));
-    let vector = |x: &Operand, step: isize, apart: isize| u32::from(step == 1 && x.is_in_fours([apart, x.batch]));
+    let vector = |x: &Operand, step: isize, apart: isize| u32::from(step == 1 && x.is_in_fours([apart, if count == 1 { 0 } else { x.batch }]));
     let mut call = Call {
         a: 0,
         b: 0,
