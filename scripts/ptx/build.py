@@ -125,7 +125,7 @@ def check(paths):
 
 def table(paths):
     """Prints what every kernel takes."""
-    manifest, wrong = json.loads(MANIFEST.read_text()), []
+    manifest, wrong = json.loads(MANIFEST.read_text(encoding="utf-8")), []
     print(f"{'registers':58}" + "".join(f"{a:>8}" for a in ARCHITECTURES) + f"{'spilled':>9}{'shared':>8}")
     for path in paths:
         kernels = resources(path.with_suffix(".ptx"))
@@ -146,7 +146,7 @@ def name_of(path):
 def build(paths):
     nvrtc = Nvrtc()
     headers = [p.read_bytes() for p in sorted(HEADERS.glob("*.cuh"))]
-    manifest = json.loads(MANIFEST.read_text()) if MANIFEST.exists() else {}
+    manifest = json.loads(MANIFEST.read_text(encoding="utf-8")) if MANIFEST.exists() else {}
     for path in paths:
         name, target = name_of(path), path.with_suffix(".ptx")
         ptx, said = nvrtc.compile(path.read_bytes(), name)

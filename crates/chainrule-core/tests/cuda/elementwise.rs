@@ -102,6 +102,34 @@ fn infinities_and_nan_are_the_cpus() {
     }
 }
 
+/// The very numbers at which a function's pieces meet.
+#[test]
+fn where_pieces_meet() {
+    use Unary::*;
+    let x = Array::from_slice(&[-6.0f32, -3.0, -1.0, -0.5, 0.0, 0.5, 0.75, 1.0, 2.0, 3.0, 6.0, 20.0], &[12]).unwrap();
+    let (g, h) = (noise(&[12], 1), noise(&[12], 2));
+    let softplus = Softplus { beta: 1.0, threshold: 2.0 };
+    for op in [softplus, Threshold { threshold: 0.5, value: 2.0 }, Clamp { min: -0.5, max: 0.75 }, Hardshrink { lambda: 0.5 }, Softshrink { lambda: 0.5 }]
+        .into_iter()
+        .chain([Relu {}, LeakyRelu { negative_slope: 0.1 }, Relu6 {}, Hardswish {}, Hardsigmoid {}, Elu { alpha: 1.3 }, Celu { alpha: 0.7 }, Selu {}])
+    {
+        agree(op.name(), 4e-6, [&x, &g, &h], |[x, g, h]| Ok(vec![unary(op, x)?, unary_backward(op, g, x)?, unary_backward_by_kept(op, h, g, x)?]));
+    }
+}
+
+#[test]
+fn any_of_the_arrays_may_begin_beside_16_bytes() {
+    let op = Unary::Silu {};
+    let whole = [noise(&[41], 1), noise(&[41], 2), noise(&[41], 3)];
+    for beside in 0..8usize {
+        agree(&format!("{beside:03b}"), 2e-5, [&whole[0], &whole[1], &whole[2]], |all| {
+            let [h, g, x] = [0, 1, 2].map(|i| all[i].narrow(0, beside >> i & 1, 40));
+            let (h, g, x) = (h?, g?, x?);
+            Ok(vec![unary(op, &x)?, unary_backward(op, &g, &x)?, unary_backward_by_kept(op, &h, &g, &x)?])
+        });
+    }
+}
+
 #[test]
 fn any_count_and_view() {
     let op = Unary::Silu {};

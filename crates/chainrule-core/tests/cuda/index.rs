@@ -91,6 +91,18 @@ fn elements_are_picked_and_put() {
     }
 }
 
+/// More lines, rows and numbers than one block takes at once, or twice.
+#[test]
+fn many_lines_are_walked() {
+    let (x, i, source) = (noise(&[3, 700], 1), indices(3, &[4, 700], 2), noise(&[4, 700], 3));
+    agree("lines", 0.0, [&x, &i, &source], |[x, i, source]| Ok(vec![gather(x, 0, i)?, scatter_add(x.clone(), 0, i, source)?]));
+    let (rows, picks) = (noise(&[50, 16], 4), indices(50, &[90], 5));
+    agree("rows", 0.0, [&rows, &picks], |[x, i]| {
+        let picked = index::index_select(x, 0, i)?;
+        Ok(vec![index::index_add(x.clone(), 0, i, &picked)?, index::one_hot(i, 50, DType::F32)?, picked])
+    });
+}
+
 /// Whole numbers from normal ones.
 trait Whole {
     fn affine_integer(&self) -> Array;

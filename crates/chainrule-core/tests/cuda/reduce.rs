@@ -115,6 +115,16 @@ fn extremes_and_their_places() {
     });
 }
 
+/// More columns and rows than one block takes at once, or twice.
+#[test]
+fn many_results_are_walked() {
+    let (x, narrow) = (noise(&[3, 700], 5), noise(&[90, 5], 6));
+    agree("columns and rows", 1e-6, [&x, &narrow], |[x, narrow]| {
+        let ((a, b), (c, d)) = (max(x, 0, false)?, min(narrow, 1, false)?);
+        Ok(vec![a, b, c, d, sum(x, &[0], false)?, sum(narrow, &[1], false)?])
+    });
+}
+
 #[test]
 fn what_has_no_kernel_says_so() {
     let Some(gpu) = gpu() else { return };
