@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 #[derive(Clone, Debug)]
 pub struct Update {
     decay: f64,
+    scale: f64,
     add: Array,
     stamps: Vec<u64>,
 }
@@ -17,14 +18,22 @@ pub struct Update {
 impl Update {
     /// `value <- decay · value + add`
     pub fn new(decay: f64, add: Array) -> Update {
+        Update::scaled(decay, 1.0, add)
+    }
+    /// `value <- decay · value + scale · add`
+    pub fn scaled(decay: f64, scale: f64, add: Array) -> Update {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Update { decay, add, stamps: vec![NEXT.fetch_add(1, Relaxed)] }
+        Update { decay, scale, add, stamps: vec![NEXT.fetch_add(1, Relaxed)] }
     }
     /// What remains of the old value.
     pub fn decay(&self) -> f64 {
         self.decay
     }
-    /// What is added to it.
+    /// What is taken of the addend.
+    pub fn scale(&self) -> f64 {
+        self.scale
+    }
+    /// What is added to it, before it is scaled.
     pub fn addend(&self) -> &Array {
         &self.add
     }
@@ -45,13 +54,13 @@ impl Update {
     /// A value of another shape or element type.
     pub fn apply(&self, value: &Array) -> Result<Array> {
         expect_like("buffer update", value, &self.add)?;
-        add_into(scaled(value, self.decay)?, self.add.clone())
+        add_into(scaled(value, self.decay)?, scaled(&self.add, self.scale)?)
     }
 
     /// This update, and then the other.
     pub(crate) fn then(&self, next: &Update) -> Result<Update> {
         let stamps = self.stamps.iter().chain(&next.stamps).copied().collect();
-        Ok(Update { decay: self.decay * next.decay, add: next.apply(&self.add)?, stamps })
+        Ok(Update { decay: self.decay * next.decay, scale: 1.0, add: next.apply(&scaled(&self.add, self.scale)?)?, stamps })
     }
 }
 

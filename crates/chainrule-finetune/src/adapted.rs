@@ -4,7 +4,7 @@ use crate::layered::Mix;
 use crate::merge::{Merged, swap};
 use crate::parts::{Parts, exchange};
 use crate::{Error, Method, Result};
-use chainrule_autograd::{Array, Rng, Tensor};
+use chainrule_autograd::{Array, Device, Rng, Tensor};
 use chainrule_nn::{AnyAdapter, Buffer, Layer, Module, Param, Path, Site, Visitor, VisitorMut, params_mut};
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -369,6 +369,11 @@ impl<M: Module> Module for Adapted<M> {
     }
     fn visit_mut(&mut self, path: &mut Path, visitor: &mut dyn VisitorMut) {
         self.model.visit_mut(path, visitor);
+    }
+
+    /// The model, and what waits aside.
+    fn to(&mut self, device: &Device) -> chainrule_nn::Result<()> {
+        crate::placement::move_all(self, device)
     }
 }
 

@@ -145,12 +145,12 @@ impl Attack {
     /// A shift uniform in the ball.
     fn random(&self, x: &Tensor, rng: &mut Rng) -> Result<Tensor> {
         if !self.euclidean {
-            return Tensor::uniform(x.dims(), -self.epsilon, self.epsilon, x.dtype(), rng);
+            return Tensor::uniform(x.dims(), -self.epsilon, self.epsilon, x.dtype(), rng)?.to(&x.device());
         }
         // Of n numbers the share u^(1/n) of the radius has as much volume within as u says.
         let flat = samples(&Tensor::normal(x.dims(), 0.0, 1.0, x.dtype(), rng)?)?;
         let radius = Tensor::uniform(&[flat.dims()[0], 1], 0.0, 1.0, x.dtype(), rng)?.powf(1.0 / flat.dims()[1].max(1) as f64)?;
-        flat.normalize(2.0, &[1], 1e-30)?.mul(&radius.mul_scalar(self.epsilon)?)?.reshape(x.dims())
+        flat.normalize(2.0, &[1], 1e-30)?.mul(&radius.mul_scalar(self.epsilon)?)?.reshape(x.dims())?.to(&x.device())
     }
 }
 

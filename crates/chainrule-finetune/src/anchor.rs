@@ -54,7 +54,7 @@ impl Anchors {
 
 /// `Σ (θ - θ*)²`
 pub(crate) fn squared_distance(value: &Tensor, anchor: &Array) -> Result<Tensor> {
-    wide(value)?.sub(&wide(&Tensor::from(anchor))?)?.square()?.sum()
+    wide(value)?.sub(&wide(&Tensor::from(anchor.to(&value.device())?))?)?.square()?.sum()
 }
 
 /// At least f32, in which squares of small numbers do not vanish.

@@ -1,6 +1,6 @@
 //! Contrastive fine-tuning of embeddings: pairs that belong together come near, the others of the batch go apart. The loss of all of them is [`Tensor::info_nce`], here put to use.
 
-use chainrule_autograd::{DType, Error, Result, Tensor};
+use chainrule_autograd::{DType, Device, Error, Result, Tensor};
 
 /// InfoNCE with in-batch negatives: the mean cross-entropy of finding each anchor's own positive among the positives of all, and among hard negatives where given, by cosine over the temperature (Henderson et al. 2017; sentence-transformers' `MultipleNegativesRankingLoss`, whose scale of 20 is a temperature of 0.05). Anchors and positives `[N, D]`, negatives `[M, D]`.
 /// ```
@@ -89,7 +89,8 @@ pub fn batch_hard_triplet(embeddings: &Tensor, labels: &Tensor, margin: f64) -> 
     if labels.dims() != [n] {
         return Err(Error::shape(OP, format!("got labels {:?} for {n} embeddings", labels.shape())));
     }
-    let numbers = embeddings.detach().cast(DType::F64)?;
+    // Doubles, which a GPU has no kernels for.
+    let numbers = embeddings.detach().to(&Device::Cpu)?.cast(DType::F64)?;
     let distances = numbers.cdist(&numbers, 2.0)?.to_vec::<f64>()?;
     // Which are the hardest is no matter of gradients; the distances to them are.
     let mut triplets: [Vec<i64>; 3] = Default::default();
@@ -104,7 +105,7 @@ pub fn batch_hard_triplet(embeddings: &Tensor, labels: &Tensor, margin: f64) -> 
     if triplets[0].is_empty() {
         return Err(Error::value(OP, "no sample has both another one of its label and one of another label in this batch"));
     }
-    let [anchors, positives, negatives] = triplets.map(|list| embeddings.index_select(0, &Tensor::from_slice(&list, &[list.len()])?));
+    let [anchors, positives, negatives] = triplets.map(|list| embeddings.index_select(0, &Tensor::from_slice(&list, &[list.len()])?.to(&embeddings.device())?));
     let anchors = anchors?;
     let distance = |other: Tensor| anchors.pairwise_distance(&other, 2.0, 0.0);
     distance(positives?)?.sub(&distance(negatives?)?)?.add_scalar(margin)?.relu()?.mean()

@@ -65,8 +65,8 @@ impl Ewc {
     pub fn penalty(&self, model: &dyn Module, at: &Tensor) -> Result<Tensor> {
         self.anchors.sum(OP, model, at, |param, value, anchor| {
             let (Some(anchor), Some(fisher)) = (anchor, self.fisher.get(&param.id)) else { return Ok(None) };
-            let distance = value.sub(&Tensor::from(anchor))?.square()?;
-            Ok(Some(distance.mul(&Tensor::from(fisher).cast(value.dtype())?)?.sum()?.mul_scalar(self.strength / 2.0)?))
+            let distance = value.sub(&Tensor::from(anchor.to(&value.device())?))?.square()?;
+            Ok(Some(distance.mul(&Tensor::from(fisher.to(&value.device())?).cast(value.dtype())?)?.sum()?.mul_scalar(self.strength / 2.0)?))
         })
     }
 }

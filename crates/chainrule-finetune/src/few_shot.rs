@@ -1,7 +1,7 @@
 //! Heads from a few samples, on the features of a model that stays as it is: nearest class mean, and logistic regression.
 
-use chainrule_autograd::{Array, DType, Error, Result, Rng, Tape, Tensor};
-use chainrule_nn::{Layer, Linear, Param, to_dtype};
+use chainrule_autograd::{Array, DType, Device, Error, Result, Rng, Tape, Tensor};
+use chainrule_nn::{Layer, Linear, Param, to_device, to_dtype};
 use chainrule_optim::Lbfgs;
 
 /// The mean of every class's features, a prototype: `c_k = 1/n_k Σ f(x)`. A sample belongs to the nearest (Snell, Swersky and Zemel 2017, "Prototypical Networks for Few-shot Learning").
@@ -84,25 +84,27 @@ impl Prototypes {
 pub fn linear_probe(features: &Tensor, labels: &Tensor, classes: usize, l2: f64) -> chainrule_optim::Result<Linear> {
     const OP: &str = "linear_probe";
     let model = |error: Error| chainrule_optim::Error::from(chainrule_nn::Error::from(error));
-    let start = || -> Result<(Linear, Tensor)> {
+    let start = || -> Result<(Linear, Tensor, Tensor)> {
         let width = expect_labelled(OP, features, labels)?;
         crate::anchor::expect_strength(OP, "l2", l2)?;
         let zeros = |dims: &[usize]| Ok::<_, Error>(Param::new(Array::zeros(dims, DType::F64)?));
         let head = Linear { weight: zeros(&[classes, width])?, bias: Some(zeros(&[classes])?), adapter: None };
-        Ok((head, features.detach().cast(DType::F64)?))
+        // Doubles, which a GPU has no kernels for.
+        Ok((head, features.detach().to(&Device::Cpu)?.cast(DType::F64)?, labels.to(&Device::Cpu)?))
     };
-    let (mut head, x) = start().map_err(model)?;
+    let (mut head, x, labels) = start().map_err(model)?;
     let mut lbfgs = Lbfgs::new().iterations(500).history(20).tolerance_change(1e-15).strong_wolfe();
     lbfgs.minimise(&mut head, |head| {
         let tape = Tape::training(&mut Rng::seeded(0));
         let x = tape.input(&x);
-        let mut loss = head.forward(&x)?.cross_entropy(labels)?;
+        let mut loss = head.forward(&x)?.cross_entropy(&labels)?;
         if l2 > 0.0 {
             loss = loss.add(&head.weight.on(&x)?.square()?.sum()?.mul_scalar(l2 / 2.0)?)?;
         }
         Ok((loss.item()?, loss.backward()?))
     })?;
     to_dtype(&mut head, features.dtype())?;
+    to_device(&mut head, &features.device())?;
     Ok(head)
 }
 

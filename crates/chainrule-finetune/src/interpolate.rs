@@ -43,7 +43,7 @@ pub fn interpolate(model: &mut dyn Module, pretrained: &dyn Module, alpha: f64) 
 }
 
 fn mix(before: &Array, after: &Array, alpha: f64) -> Result<Array> {
-    let before = before.cast(after.dtype())?;
+    let before = before.to(&after.device())?.cast(after.dtype())?;
     Ok(Tensor::from(before).lerp(&Tensor::from(after.clone()), alpha)?.into_array())
 }
 

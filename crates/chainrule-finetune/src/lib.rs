@@ -37,6 +37,7 @@ mod outcome;
 mod parts;
 pub mod peft;
 mod personalise;
+mod placement;
 mod pseudo_label;
 mod rehearsal;
 mod soup;

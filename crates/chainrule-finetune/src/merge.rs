@@ -99,10 +99,10 @@ impl<M: Module> Adapted<M> {
 #[derive(Clone)]
 pub(crate) struct Merged {
     path: String,
-    weight: Param,
+    pub weight: Param,
     /// `None` where the bias stays.
-    bias: Option<Param>,
-    adapter: Option<BoxedAdapter>,
+    pub bias: Option<Param>,
+    pub adapter: Option<BoxedAdapter>,
 }
 
 struct Merging<'a> {

@@ -1,10 +1,12 @@
 //! What an adapter holds for a model: adapters for slots, parameters and buffers of its own in place of the base's, a prompt.
 
 use crate::layered::Above;
+use crate::placement::of_weight;
 use crate::{Method, Result};
-use chainrule_autograd::{ParamId, Rng};
+use chainrule_autograd::{Device, ParamId, Rng};
 use chainrule_nn::{
     AnyAdapter, AnyPrompt, BoxedAdapter, BoxedPrompt, Buffer, Module, Operation, Param, Path, PromptSite, Site, SiteMut, Visitor, VisitorMut, params_mut,
+    to_device,
 };
 use std::any::Any;
 use std::collections::HashMap;
@@ -163,7 +165,8 @@ impl Visitor for Make<'_> {
             return;
         }
         match self.method.adapter(path, &Site { below, ..site }, self.rng) {
-            Ok(Some(adapter)) => {
+            Ok(Some(mut adapter)) => {
+                self.error = to_device(&mut adapter, &of_weight(&site, below)).err().map(Into::into);
                 self.meant.push(path.to_string());
                 self.parts.slots.push((path.to_string(), Some(adapter)));
             }
@@ -194,7 +197,11 @@ impl Visitor for Make<'_> {
             return;
         }
         match self.method.prompt(site, self.rng) {
-            Ok(Some(prompt)) => self.parts.prompts.push((path.to_string(), Some(prompt))),
+            Ok(Some(mut prompt)) => {
+                let device = self.survey.params.first().map_or(Device::Cpu, |(_, param)| param.value.device());
+                self.error = to_device(&mut prompt, &device).err().map(Into::into);
+                self.parts.prompts.push((path.to_string(), Some(prompt)));
+            }
             Ok(None) => {}
             Err(error) => self.error = Some(error.into()),
         }

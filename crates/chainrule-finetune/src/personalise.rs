@@ -2,7 +2,7 @@
 
 use crate::{Adapted, Error, Figures, Method, Outcome, Reason};
 use chainrule_autograd::{Rng, Tape, Tensor};
-use chainrule_core::memory::statistics;
+use chainrule_core::Device;
 use chainrule_nn::{Module, params};
 use chainrule_optim::{AdamW, Schedule};
 use std::sync::Arc;
@@ -115,7 +115,7 @@ impl Personalise {
     pub fn time(self, time: Duration) -> Personalise {
         Personalise { time: Some(time), ..self }
     }
-    /// The most bytes of arrays that may be live beside those at the start, looked at in every step before and after its backward pass. They are the whole process's: other threads' count too.
+    /// The most bytes of arrays that may be live beside those at the start, looked at in every step before and after its backward pass. They are the whole process's on the model's device: other threads' count too, and what a GPU's first matrix product takes for good (4 MiB, or 32).
     #[must_use]
     pub fn memory(self, bytes: usize) -> Personalise {
         Personalise { memory: Some(bytes), ..self }
@@ -144,7 +144,9 @@ impl Personalise {
         E: From<Error> + From<chainrule_optim::Error> + From<chainrule_autograd::Error>,
     {
         self.check(samples.len(), held.len())?;
-        let mut watch = Watch { start: Instant::now(), live: statistics().live, step: Duration::ZERO, score: Duration::ZERO, figures: Figures::default() };
+        let mut device = Device::Cpu;
+        params(base.model(), |_, param| device = param.value.device());
+        let mut watch = Watch { start: Instant::now(), device, live: live(device), step: Duration::ZERO, score: Duration::ZERO, figures: Figures::default() };
         watch.figures.before = watch.scoring(|| score(base.model(), held))?;
         watch.figures.after = watch.figures.before;
         if !watch.figures.before.is_finite() {
@@ -250,9 +252,16 @@ fn own_bytes<M: Module>(model: &Adapted<M>, name: &str) -> usize {
     bytes + model.members.get(name).map_or(0, |member| member.parts.buffers.iter().map(|(_, buffer)| size(&buffer.value)).sum())
 }
 
+/// The bytes that arrays hold on a device.
+fn live(device: Device) -> usize {
+    device.memory().map_or(0, |statistics| statistics.live)
+}
+
 /// What the budget is held against.
 struct Watch {
     start: Instant,
+    /// Where the model stands, and the bytes that arrays held there at the start.
+    device: Device,
     live: usize,
     /// How long the last step and the last score took.
     step: Duration,
@@ -268,7 +277,7 @@ impl Watch {
         result
     }
     fn look(&mut self) {
-        self.figures.memory = self.figures.memory.max(statistics().live.saturating_sub(self.live));
+        self.figures.memory = self.figures.memory.max(live(self.device).saturating_sub(self.live));
     }
     fn over(&self, budget: usize) -> Option<Reason> {
         (self.figures.memory > budget).then_some(Reason::OverMemory { used: self.figures.memory, budget })

@@ -1,6 +1,6 @@
 //! Pseudo-labels: what a model is sure of serves as label (Lee 2013, "Pseudo-Label: The Simple and Efficient Semi-Supervised Learning Method"; with class balance as in Zou et al. 2018, "Class-Balanced Self-Training").
 
-use chainrule_autograd::{DType, Error, Result, Tensor};
+use chainrule_autograd::{DType, Device, Error, Result, Tensor};
 
 /// How sure a model must be, and how many samples of a class are taken: those with `max_c softmax(z)_c ≥ threshold`, the surest first.
 /// ```
@@ -60,7 +60,8 @@ impl PseudoLabels {
         if !(0.0..=1.0).contains(&self.threshold) {
             return Err(Error::value(OP, format!("the threshold is {}, expected 0 to 1", self.threshold)));
         }
-        let probabilities = logits.detach().cast(DType::F64)?.softmax(1)?.to_vec::<f64>()?;
+        // Doubles, which a GPU has no kernels for.
+        let probabilities = logits.detach().to(&Device::Cpu)?.cast(DType::F64)?.softmax(1)?.to_vec::<f64>()?;
         // For every class: confidence and row, the surest first.
         let mut chosen: Vec<Vec<(f64, usize)>> = vec![Vec::new(); classes.min(probabilities.len())];
         for row in 0..rows {
@@ -78,7 +79,7 @@ impl PseudoLabels {
             all.extend(samples.into_iter().take(most).map(|(confidence, row)| (row, class as i64, confidence)));
         }
         all.sort_by_key(|(row, ..)| *row);
-        let column = |of: fn(&(usize, i64, f64)) -> i64| Tensor::from_slice(&all.iter().map(of).collect::<Vec<_>>(), &[all.len()]);
+        let column = |of: fn(&(usize, i64, f64)) -> i64| Tensor::from_slice(&all.iter().map(of).collect::<Vec<_>>(), &[all.len()])?.to(&logits.device());
         Ok(Labelled { indices: column(|x| x.0 as i64)?, labels: column(|x| x.1)?, confidence: all.iter().map(|x| x.2).collect() })
     }
 }

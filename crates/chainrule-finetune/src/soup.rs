@@ -1,6 +1,6 @@
 //! Model soups: one model whose weights are the mean of several fine-tuned ones' (Wortsman et al. 2022, "Model soups: averaging weights of multiple fine-tuned models improves accuracy without increasing inference time").
 
-use chainrule_autograd::{Array, DType, Error, Tensor};
+use chainrule_autograd::{Array, DType, Device, Error, Tensor};
 use chainrule_nn::{Module, Result, StateDict, buffers_mut, params_mut, state_dict};
 
 /// The uniform soup: `θ = 1/k Σ θ_i`, for models that were fine-tuned from one pretrained model. Buffers are averaged too, integers are the first's; a model with batch norm should see data again ([`update_batch_norm`](chainrule_optim::update_batch_norm)).
@@ -27,20 +27,20 @@ pub fn soup<'a, M: Module + Clone + 'a>(models: impl IntoIterator<Item = &'a M>)
     let mut sums: StateDict = state?;
     let own = sums.clone();
     for (array, _) in sums.values_mut().zip(own.values()).filter(|(array, _)| array.dtype().is_float()) {
-        *array = array.cast(DType::F64)?;
+        *array = wide(array)?;
     }
     for (i, state) in states.enumerate() {
         let state = state?;
         fits(&own, &state).map_err(|message| Error::value(OP, format!("model {}: {message}", i + 1)))?;
         for (sum, array) in sums.values_mut().zip(state.values()).filter(|(sum, _)| sum.dtype().is_float()) {
-            *sum = Tensor::from(&*sum).add(&Tensor::from(array).cast(DType::F64)?)?.into_array();
+            *sum = Tensor::from(&*sum).add(&Tensor::from(wide(array)?))?.into_array();
         }
     }
     for sum in sums.values_mut().filter(|sum| sum.dtype().is_float()) {
         *sum = Tensor::from(&*sum).mul_scalar(1.0 / models.len() as f64)?.into_array();
     }
     for (sum, own) in sums.values_mut().zip(own.values()) {
-        *sum = sum.cast(own.dtype())?;
+        *sum = sum.cast(own.dtype())?.to(&own.device())?;
     }
     let mut soup = (*first).clone();
     params_mut(&mut soup, |path, param| param.value = sums.remove(path).unwrap_or_else(|| param.value.clone()));
@@ -49,6 +49,11 @@ pub fn soup<'a, M: Module + Clone + 'a>(models: impl IntoIterator<Item = &'a M>)
 }
 
 const OP: &str = "soup";
+
+/// In doubles, which a GPU has no kernels for.
+fn wide(array: &Array) -> Result<Array> {
+    Ok(array.to(&Device::Cpu)?.cast(DType::F64)?)
+}
 
 fn fits(own: &StateDict, other: &StateDict) -> std::result::Result<(), String> {
     if let Some(path) = own.keys().find(|path| !other.contains_key(*path)).or_else(|| other.keys().find(|path| !own.contains_key(*path))) {

@@ -1,7 +1,7 @@
 //! [`replace_head`]: a new last layer for other classes.
 
-use crate::{AnyLayer, Conv1d, Conv2d, Conv3d, Linear, Param, Sequential, count, to_dtype};
-use chainrule_autograd::{DType, Error, Result, Rng};
+use crate::{AnyLayer, Conv1d, Conv2d, Conv3d, Linear, Param, Sequential, count, to_device, to_dtype};
+use chainrule_autograd::{Error, Result, Rng};
 use std::any::Any;
 
 /// A layer that can stand at the end of a model, with as many outputs as there are classes.
@@ -47,11 +47,10 @@ fn inner<const N: usize>(weight: &Param) -> Result<[usize; N]> {
     inner.ok_or_else(|| Error::shape(OP, format!("the weight has shape {dims:?}, expected {} dimensions", N + 1)))
 }
 
-/// Layers are drawn in f32.
-fn in_dtype<L: AnyLayer>(mut layer: L, dtype: DType) -> Result<L> {
-    if dtype != DType::F32 {
-        to_dtype(&mut layer, dtype).map_err(|e| Error::value(OP, e.to_string()))?;
-    }
+/// Layers are drawn in f32 and on the CPU; this one comes to stand in the place of an old one.
+fn like<L: AnyLayer>(old: &Param, mut layer: L) -> Result<L> {
+    let moved = to_dtype(&mut layer, old.value.dtype()).and_then(|()| to_device(&mut layer, &old.value.device()));
+    moved.map_err(|error| Error::value(OP, error.to_string()))?;
     Ok(layer)
 }
 
@@ -60,7 +59,7 @@ impl Head for Linear {
         expect_outputs(outputs)?;
         let [inputs] = inner(&self.weight)?;
         let new = Linear::new(inputs, outputs, rng)?;
-        in_dtype(if self.bias.is_some() { new } else { new.without_bias() }, self.weight.value.dtype())
+        like(&self.weight, if self.bias.is_some() { new } else { new.without_bias() })
     }
 }
 
@@ -73,7 +72,7 @@ macro_rules! convolutions {
                 let groups = self.window.groups;
                 let new = $layer::grouped(channels.saturating_mul(groups), outputs, kernel, groups, rng)?;
                 let new = $layer { window: self.window, padding_mode: self.padding_mode, same: self.same, ..new };
-                in_dtype(if self.bias.is_some() { new } else { new.without_bias() }, self.weight.value.dtype())
+                like(&self.weight, if self.bias.is_some() { new } else { new.without_bias() })
             }
         }
     )* };

@@ -65,7 +65,7 @@ pub use layer::{AnyLayer, BoxedLayer, Layer};
 pub use layers::*;
 pub use module::{Kind, Module, Path, Visitor, VisitorMut};
 pub use nearest::name as nearest_name;
-pub use param::{Buffer, Param};
+pub use param::{Buffer, Constant, Param};
 pub use parts::{Part, Parts, report};
 pub use pattern::Pattern;
 pub use prompt::{AnyPrompt, BoxedPrompt, Prompt, PromptSite, PromptSlot, Virtual};

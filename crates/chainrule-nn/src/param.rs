@@ -1,4 +1,4 @@
-//! [`Param`] and [`Buffer`]: what a model holds beside its structure.
+//! [`Param`], [`Buffer`] and [`Constant`]: what a model holds beside its structure.
 
 use chainrule_autograd::{Array, Error, ParamId, Result, Tensor, Update};
 
@@ -83,10 +83,31 @@ impl Buffer {
     /// # Errors
     /// An addend of another shape or element type than the buffer.
     pub fn update(&self, x: &Tensor, decay: f64, add: Array) -> Result<()> {
+        self.update_scaled(x, decay, 1.0, add)
+    }
+
+    /// The same for `value <- decay · value + scale · add`.
+    ///
+    /// # Errors
+    /// An addend of another shape or element type than the buffer.
+    pub fn update_scaled(&self, x: &Tensor, decay: f64, scale: f64, add: Array) -> Result<()> {
         if add.dims() != self.value.dims() || add.dtype() != self.value.dtype() {
             let (got, expected) = ((add.dtype(), add.shape()), (self.value.dtype(), self.value.shape()));
             return Err(Error::shape("buffer update", format!("got {} {:?}, expected {} {:?}", got.0, got.1, expected.0, expected.1)).at(self.id));
         }
-        x.update_buffer(self.id, Update::new(decay, add)).map_err(|e| e.at(self.id))
+        x.update_buffer(self.id, Update::scaled(decay, scale, add)).map_err(|e| e.at(self.id))
     }
 }
+
+/// Numbers that follow from a model's settings: they move with it to another device, and are neither trained nor saved (PyTorch's buffers that are not persistent).
+/// ```
+/// use chainrule_autograd::{DType, Device, Tensor};
+/// use chainrule_nn::{Constant, Module, state_dict};
+/// let mut table = Constant(Tensor::arange(0.0, 5.0, 1.0, DType::F32)?.into_array());
+/// assert!(state_dict(&table)?.is_empty());
+/// table.to(&Device::best())?;
+/// assert_eq!(table.0.device(), Device::best());
+/// # Ok::<(), chainrule_nn::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Constant(pub Array);

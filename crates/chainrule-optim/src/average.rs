@@ -3,7 +3,7 @@
 use crate::step::describe;
 use crate::{Error, Result};
 use chainrule_autograd::{Gradients, ParamId, Rng, Tape, Tensor, Update};
-use chainrule_core::ops::elementwise::{Binary, binary};
+use chainrule_core::ops::elementwise::{Binary, Unary, binary, unary};
 use chainrule_core::ops::update::{self, Formula, Gradient, Real};
 use chainrule_core::{Array, DType};
 use chainrule_nn::{Module, buffers, buffers_mut, independent, locate, params, params_mut, path_of};
@@ -102,7 +102,7 @@ impl<M: Module + Clone> AveragedModel<M> {
         }
     }
 
-    /// Takes the model as it is now into the average, in one pass over its numbers; nothing is copied where the average is the model itself.
+    /// Takes the model as it is now into the average, in one pass over its numbers; nothing is copied where the average is the model itself. The average stays on its device, wherever the model stands.
     ///
     /// # Errors
     /// A model of other paths, shapes or element types; no memory. The average is as before then.
@@ -113,7 +113,10 @@ impl<M: Module + Clone> AveragedModel<M> {
         params(model, |path, param| drop(new.insert(path.to_string(), (param.value.clone(), share))));
         buffers(model, |path, buffer| drop(new.insert(path.to_string(), (buffer.value.clone(), of_buffers))));
         self.check(&mut new)?;
-        self.each(|path, value| new.get(path).filter(|(_, share)| *share != 1.0).map_or(Ok(()), |_| value.own()))?;
+        self.each(|path, value| match new.get_mut(path) {
+            Some((new, share)) => ready(value, new, share),
+            None => Ok(()),
+        })?;
         self.each(|path, value| match new.get(path) {
             Some((new, share)) => move_toward(value, new, *share),
             None => Ok(()),
@@ -169,6 +172,19 @@ impl<M: Module + Clone> AveragedModel<M> {
     }
 }
 
+/// Gets all memory that [`move_toward`] needs. What cannot be changed in place is computed here already, and then replaces the old value with a share of 1.
+fn ready(value: &mut Array, new: &mut Array, share: &mut f64) -> chainrule_core::Result<()> {
+    *new = new.to(&value.device())?;
+    if *share == 1.0 {
+        return Ok(());
+    }
+    if value.device().is_cuda() {
+        (*new, *share) = (toward_on_device(value, new, 1.0, *share)?, 1.0);
+        return Ok(());
+    }
+    value.own()
+}
+
 /// `value += share · (new - value)`; with a share of 1 both are one array until one of them changes.
 fn move_toward(value: &mut Array, new: &Array, share: f64) -> chainrule_core::Result<()> {
     if share == 1.0 {
@@ -176,6 +192,16 @@ fn move_toward(value: &mut Array, new: &Array, share: f64) -> chainrule_core::Re
         return Ok(());
     }
     update::update("average", value, Gradient { numbers: new, scale: 1.0, decay: 0.0 }, &mut [], Toward { share })
+}
+
+/// `value + share · (scale · new - value)` in whole-array operations, which a GPU has kernels for.
+fn toward_on_device(value: &Array, new: &Array, scale: f64, share: f64) -> chainrule_core::Result<Array> {
+    let step = binary(Binary::Sub, &times(new, scale)?, value)?;
+    binary(Binary::Add, value, &times(&step, share)?)
+}
+
+fn times(x: &Array, factor: f64) -> chainrule_core::Result<Array> {
+    unary(Unary::Affine { scale: factor, shift: 0.0 }, x)
 }
 
 #[derive(Clone, Copy)]
@@ -238,7 +264,7 @@ fn statistics(tape: &Tape) -> chainrule_autograd::Result<Gradients> {
     tape.watch(Tensor::zeros(&[], DType::F32)?).backward()
 }
 
-/// The mean of the statistics of `count` batches. An update `decay · old + add` says that the batch's own are `add / (1 - decay)`; one that keeps all of the old value counts.
+/// The mean of the statistics of `count` batches. An update `decay · old + scale · add` says that the batch's own are `scale / (1 - decay) · add`; one that keeps all of the old value counts.
 fn renew(mean: Entry<ParamId, Array>, statistic: &Update, count: u64) -> chainrule_core::Result<()> {
     let (batch, counts) = (statistic.addend(), statistic.decay() == 1.0);
     let mean = match mean {
@@ -249,6 +275,11 @@ fn renew(mean: Entry<ParamId, Array>, statistic: &Update, count: u64) -> chainru
         *mean = binary(Binary::Add, mean, batch)?;
         return Ok(());
     }
-    let gradient = Gradient { numbers: batch, scale: 1.0 / (1.0 - statistic.decay()), decay: 0.0 };
-    update::update("update_batch_norm", mean, gradient, &mut [], Toward { share: 1.0 / count as f64 })
+    let (scale, share) = (statistic.scale() / (1.0 - statistic.decay()), 1.0 / count as f64);
+    if batch.device().is_cuda() {
+        *mean = toward_on_device(mean, batch, scale, share)?;
+        return Ok(());
+    }
+    let gradient = Gradient { numbers: batch, scale, decay: 0.0 };
+    update::update("update_batch_norm", mean, gradient, &mut [], Toward { share })
 }

@@ -14,7 +14,8 @@ use std::marker::PhantomData;
 /// Learning rate, step count and random numbers go on as they would. Numbers of the program that the function uses otherwise stay what they were, so whatever changes from step to step must be among the inputs; and the function must not read numbers back.
 /// Another shape, a frozen layer, new memory of a parameter (after loading, or when a clone of the model was taken): the step is captured again.
 ///
-/// Because nobody waits, a gradient that is not finite is an error of a later [`run`](CapturedStep::run) or of [`finish`](CapturedStep::finish); from that step on nothing was written.
+/// Because nobody waits, a gradient that is not finite is an error of a later [`run`](CapturedStep::run) or of [`finish`](CapturedStep::finish); from that step on nothing was written. Call `finish` before the optimizer loads a state or steps otherwise.
+/// Inputs of more than 4 MiB on the CPU, and a change of shapes, do wait; such inputs are better moved ahead.
 /// ```
 /// use chainrule_autograd::{DType, Device, Rng, Tape, Tensor};
 /// use chainrule_nn::{Layer, Linear, Module};

@@ -1,10 +1,10 @@
 //! Steps on a GPU: all parameters and buffers at once, by tables.
 
-use crate::step::{Plan, shown_at};
+use crate::step::{New, Plan, shown_at};
 use crate::{Error, Group, Optimizer, Result, Rule, StepReport};
 use chainrule_autograd::{Gradients, ParamId};
 use chainrule_core::Array;
-use chainrule_core::ops::update::{Limits, Part, Setting, Status, Stepper};
+use chainrule_core::ops::update::{Following, Fused, Limits, Part, Setting, Status, Stepper};
 use chainrule_nn::{Buffer, Module, Param, Path, VisitorMut};
 use std::collections::{HashMap, HashSet};
 
@@ -15,6 +15,8 @@ pub(crate) struct Tables {
     rows: Vec<(usize, ParamId)>,
     parameters: Vec<ParamId>,
     buffers: Vec<ParamId>,
+    /// Alive until the step has read them.
+    _addends: Vec<Array>,
 }
 
 impl<R: Rule> Optimizer<R> {
@@ -28,6 +30,7 @@ impl<R: Rule> Optimizer<R> {
         rates: &[f64],
     ) -> Result<StepReport> {
         let learning_rate = self.learning_rate();
+        groups.iter().try_for_each(|group| fused(group).map(drop))?;
         self.prepare(model, &mut plan, groups)?;
         let tables = self.tables(model, &plan, false)?;
         tables.stepper.set(&self.settings(&tables, groups, rates, 0)?, &self.limits())?;
@@ -69,8 +72,9 @@ impl<R: Rule> Optimizer<R> {
         }
         let mut buffers = Vec::new();
         for (id, new) in &plan.buffers {
+            let New::Update(update) = new else { continue };
             let Some(buffer) = found.values.remove(id) else { return Err(Error::Hidden { path: shown_at(model, *id) }) };
-            buffers.push((buffer, new.contiguous()?));
+            buffers.push(Following { buffer, decay: update.decay(), scale: update.scale(), add: update.addend().contiguous()? });
         }
         let stepper = Stepper::new(&parts, &buffers, rows.len())?;
         Ok(Tables {
@@ -78,6 +82,7 @@ impl<R: Rule> Optimizer<R> {
             rows: rows.into_iter().map(|(class, _, id)| (class, id)).collect(),
             parameters: plan.parameters.iter().map(|p| p.id).collect(),
             buffers: plan.buffers.keys().copied().collect(),
+            _addends: buffers.into_iter().map(|follow| follow.add).collect(),
         })
     }
 
@@ -85,11 +90,8 @@ impl<R: Rule> Optimizer<R> {
     pub(crate) fn settings(&self, tables: &Tables, groups: &[Group<R>], rates: &[f64], ahead: u64) -> Result<Vec<Setting>> {
         let setting = |&(class, id): &(usize, ParamId)| {
             let group = &groups[class];
-            let rule = group.rule.fused().ok_or_else(|| {
-                Error::Device(chainrule_core::Error::device(R::NAME, "there is no kernel for this rule on a GPU yet; Sgd, Adam and AdamW have one"))
-            })?;
             let number = self.slots.get(&id).map_or(0, |slots| slots.step) + 1 + ahead;
-            Ok(Setting { rule, learning_rate: rates[class], weight_decay: group.weight_decay, number })
+            Ok(Setting { rule: fused(group)?, learning_rate: rates[class], weight_decay: group.weight_decay, number })
         };
         tables.rows.iter().map(setting).collect()
     }
@@ -129,6 +131,12 @@ impl<R: Rule> Optimizer<R> {
         };
         Some(Error::NonFinite { what, path: shown_at(model, *id) })
     }
+}
+
+/// The rule as the kernel knows it.
+fn fused<R: Rule>(group: &Group<R>) -> Result<Fused> {
+    let missing = || chainrule_core::Error::device(R::NAME, "there is no kernel for this rule on a GPU yet; Sgd, Adam and AdamW have one");
+    group.rule.fused().ok_or_else(|| Error::Device(missing()))
 }
 
 /// The arrays of a model that are to be written, each its only holder's until it stands here too.

@@ -65,7 +65,7 @@ impl<R: Rule> Optimizer<R> {
 
     /// Goes on from a state: the next step has the bits that it would have had without the interruption, if the program is the same. What the optimizer kept before is dropped.
     ///
-    /// Parameters must be frozen as they were; freeze and unfreeze others afterwards.
+    /// What was kept on another device moves to where its parameter stands. Parameters must be frozen as they were; freeze and unfreeze others afterwards.
     ///
     /// # Errors
     /// The state of another rule; a parameter that the model lacks; a trainable parameter that the state lacks, once steps have been taken; arrays of other names, shapes or element types. Nothing has changed then.
@@ -165,7 +165,7 @@ fn restore<R: Rule>(path: &str, rule: &R, value: &Array, saved: &ParameterState)
         if array.dims() != expected.dims() || array.dtype() != expected.dtype() {
             return Err(Error::State(format!("\"{path}.{name}\" is {}, expected {}", describe(array), describe(&expected))));
         }
-        arrays.push(array.clone());
+        arrays.push(array.to(&expected.device()).map_err(|source| Error::At { path: path.to_string(), source })?);
     }
     Ok(Slots { step: saved.step, names, arrays })
 }

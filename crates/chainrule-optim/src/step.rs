@@ -3,7 +3,7 @@
 use crate::optimizer::Slots;
 use crate::rule::check_not_negative;
 use crate::{Error, Group, Optimizer, Result, Rule, Step};
-use chainrule_autograd::{Gradients, ParamId};
+use chainrule_autograd::{Gradients, ParamId, Update};
 use chainrule_core::ops::elementwise::{Unary, unary};
 use chainrule_core::ops::update::{all_finite, sum_of_squares};
 use chainrule_core::{Array, DType, Device};
@@ -32,9 +32,16 @@ pub(crate) struct Plan {
     pub(crate) parameters: Vec<Planned>,
     /// Where every parameter of the model stands among the planned ones, if it is trainable.
     places: HashMap<ParamId, Option<usize>>,
-    pub(crate) buffers: BTreeMap<ParamId, Array>,
+    pub(crate) buffers: BTreeMap<ParamId, New>,
     /// Where the first of them stands.
     pub(crate) device: Device,
+}
+
+/// What becomes of a buffer: its new numbers, or, on a GPU, which computes them where it writes them, the update.
+pub(crate) enum New {
+    Numbers(Array),
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "only a GPU's step reads it"))]
+    Update(Update),
 }
 
 pub(crate) struct Planned {
@@ -117,7 +124,8 @@ impl<R: Rule> Optimizer<R> {
                 }
             }
         }
-        for (&id, value) in &plan.buffers {
+        for (&id, new) in &plan.buffers {
+            let New::Numbers(value) = new else { continue };
             if is_float(value.dtype()) && !all_finite(value).map_err(at(id))? {
                 return Err(not_finite("the update", id));
             }
@@ -223,21 +231,23 @@ impl<R: Rule> Survey<'_, R> {
             }
         };
         let gradient = gradient.map_err(|source| Error::At { path: path.to_string(), source })?;
-        if self.plan.parameters.is_empty() {
-            self.plan.device = value.device();
-        }
-        if (value.device(), gradient.device()) != (self.plan.device, self.plan.device) {
-            let places = format!(
-                "stands on {} and its gradient on {}, others on {}; move the model with to(&device)",
-                value.device(),
-                gradient.device(),
-                self.plan.device
-            );
-            return Err(Error::At { path: path.to_string(), source: chainrule_core::Error::device("step", places) });
-        }
+        self.expect_together(path, value.device(), gradient.device())?;
         let class = self.optimizer.groups.class(id, path);
         self.plan.parameters.push(Planned { id, class, gradient, fresh: None, ready: false });
         Ok(())
+    }
+
+    /// An error unless this stands where all that was found before stands.
+    fn expect_together(&mut self, path: &str, value: Device, change: Device) -> Result<()> {
+        if self.plan.parameters.is_empty() && self.plan.buffers.is_empty() {
+            self.plan.device = value;
+        }
+        let others = self.plan.device;
+        if (value, change) == (others, others) {
+            return Ok(());
+        }
+        let places = format!("stands on {value} and its gradient or update on {change}, others on {others}; move the model with to(&device)");
+        Err(Error::At { path: path.to_string(), source: chainrule_core::Error::device("step", places) })
     }
 
     fn add_buffer(&mut self, path: &str, buffer: &Buffer) -> Result<()> {
@@ -245,8 +255,15 @@ impl<R: Rule> Survey<'_, R> {
         if self.optimizer.applied.get(&buffer.id).is_some_and(|known| update.stamps().iter().any(|s| known.contains(s))) {
             return Err(Error::AppliedBefore { path: path.to_string() });
         }
-        let value = update.apply(&buffer.value).map_err(|source| Error::Update { path: path.to_string(), source })?;
-        match self.plan.buffers.insert(buffer.id, value) {
+        let (value, add) = (&buffer.value, update.addend());
+        // One number may come from the CPU.
+        self.expect_together(path, value.device(), if add.count() == 1 { value.device() } else { add.device() })?;
+        let new = if value.device().is_cuda() && value.dims() == add.dims() && value.dtype() == add.dtype() {
+            New::Update(update.clone())
+        } else {
+            New::Numbers(update.apply(value).map_err(|source| Error::Update { path: path.to_string(), source })?)
+        };
+        match self.plan.buffers.insert(buffer.id, new) {
             Some(_) => Err(Error::Twice { what: "buffer", first: shown_at(self.model, buffer.id), second: path.to_string() }),
             None => Ok(()),
         }
@@ -280,8 +297,15 @@ impl<R: Rule> Prepare<'_, R> {
         let planned = &mut self.plan.parameters[*place];
         let rule = &self.groups[planned.class].rule;
         param.value.own()?;
+        let device = param.value.device();
         match self.slots.get_mut(&param.id) {
-            Some(slots) if slots.names == rule.slots(&param.value) => slots.arrays.iter_mut().try_for_each(Array::own)?,
+            Some(slots) if slots.names == rule.slots(&param.value) => {
+                // The model may have moved since the last step.
+                slots.arrays.iter_mut().try_for_each(|array| {
+                    *array = array.to(&device)?;
+                    array.own()
+                })?;
+            }
             existing => planned.fresh = Some(begin(rule, &param.value, existing.as_deref())?),
         }
         planned.ready = true;
@@ -303,7 +327,7 @@ fn begin<R: Rule>(rule: &R, value: &Array, before: Option<&Slots>) -> chainrule_
     let kept = |name: &str| before.and_then(|b| b.names.iter().position(|n| *n == name).map(|i| b.arrays[i].clone()));
     let mut arrays = Vec::with_capacity(names.len());
     for &name in names {
-        let mut array = kept(name).map_or_else(|| rule.init(name, value), Ok)?;
+        let mut array = kept(name).map_or_else(|| rule.init(name, value), Ok)?.to(&value.device())?;
         array.own()?;
         arrays.push(array);
     }
@@ -332,7 +356,7 @@ impl<R: Rule> VisitorMut for Write<'_, R> {
         self.error = applied.map_err(|source| Error::At { path: path.to_string(), source }).err();
     }
     fn buffer(&mut self, _: &str, buffer: &mut Buffer) {
-        if let Some(value) = self.plan.buffers.remove(&buffer.id) {
+        if let Some(New::Numbers(value)) = self.plan.buffers.remove(&buffer.id) {
             buffer.value = value;
         }
     }

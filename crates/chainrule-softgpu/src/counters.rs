@@ -85,6 +85,10 @@ pub struct KernelCount {
     pub runs: u64,
     /// Instructions of single threads.
     pub instructions: u64,
+    /// Bytes that it read from global memory.
+    pub bytes_read: u64,
+    /// Bytes that it wrote to global memory.
+    pub bytes_written: u64,
     /// Time on the wall in the interpreter.
     pub time: Duration,
 }

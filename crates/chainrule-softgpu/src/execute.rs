@@ -2,7 +2,7 @@
 use crate::machine::Machine;
 use crate::operation::{HostSource, HostTarget, KernelLaunch, Operation};
 use crate::status::Status;
-use chainrule_ptx::{Fault, FaultKind, Launch};
+use chainrule_ptx::{Fault, FaultKind, Launch, Statistics};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
@@ -62,7 +62,7 @@ impl Machine {
                 let began = Instant::now();
                 matmul.run(&mut self.memory.bytes)?;
                 self.counters.matmuls += 1;
-                self.count_run("cublasLtMatmul", 0, began);
+                self.count_run("cublasLtMatmul", &Statistics::default(), began);
             }
             Operation::Record { event, ticket } => {
                 self.streams.pending_records.remove(ticket);
@@ -85,17 +85,19 @@ impl Machine {
         self.counters.thread_instructions += statistics.instructions;
         self.counters.global_bytes_read += statistics.global_bytes_read;
         self.counters.global_bytes_written += statistics.global_bytes_written;
-        self.count_run(kernel.name(), statistics.instructions, began);
+        self.count_run(kernel.name(), &statistics, began);
         Ok(())
     }
 
-    fn count_run(&mut self, name: &str, instructions: u64, began: Instant) {
+    fn count_run(&mut self, name: &str, statistics: &Statistics, began: Instant) {
         if !self.kernels.contains_key(name) {
             self.kernels.insert(name.to_string(), Default::default());
         }
         if let Some(count) = self.kernels.get_mut(name) {
             count.runs += 1;
-            count.instructions += instructions;
+            count.instructions += statistics.instructions;
+            count.bytes_read += statistics.global_bytes_read;
+            count.bytes_written += statistics.global_bytes_written;
             count.time += began.elapsed();
         }
     }

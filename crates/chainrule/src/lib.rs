@@ -96,3 +96,8 @@ struct Readme;
 #[cfg(all(doctest, feature = "models", feature = "finetune"))]
 #[doc = include_str!("../../../docs/fine-tuning.md")]
 struct FineTuning;
+
+/// The program of the page on GPUs, likewise.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/cuda.md")]
+struct Cuda;

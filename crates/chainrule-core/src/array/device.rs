@@ -25,7 +25,7 @@ impl Array {
         }
     }
 
-    /// The same numbers on that device; the array itself where they stand there already. A copy to a GPU does not wait, one from a GPU does.
+    /// The same numbers on that device; the array itself where they stand there already. A copy to a GPU of up to 4 MiB does not wait, a larger one and one from a GPU do.
     ///
     /// # Errors
     /// A device that is missing or failed; no memory there.

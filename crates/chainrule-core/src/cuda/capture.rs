@@ -19,7 +19,7 @@ pub struct Graph {
 
 // SAFETY: the driver lets any thread use the handle.
 unsafe impl Send for Graph {}
-// SAFETY: as above; launches do not change it.
+// SAFETY: as above; a launch needs the only handle.
 unsafe impl Sync for Graph {}
 
 /// Runs `f` so that what it asks of the GPU is recorded and not done. Other threads are not recorded.
@@ -39,8 +39,18 @@ pub fn capture<T, E: From<Error>>(gpu: &'static Gpu, key: Option<u64>, f: impl F
     let returned = lane::on(Lane { ordinal: gpu.ordinal(), pool: own.1, recording: Some(stream.0), key }, f);
     // SAFETY: the stream records.
     let graph = unsafe { result::stream::end_capture(stream.0) }.during(OP);
-    let value = returned?;
-    let graph = graph?;
+    let (value, graph) = match (returned, graph) {
+        (Ok(value), graph) => (value, graph?),
+        (Err(error), graph) => {
+            if let Ok(graph) = graph
+                && !graph.is_null()
+            {
+                // SAFETY: nobody else has it.
+                let _ = unsafe { result::graph::destroy(graph) };
+            }
+            return Err(error);
+        }
+    };
     if graph.is_null() {
         return Err(Error::device(OP, "nothing was launched").into());
     }
@@ -78,6 +88,13 @@ struct Recording(sys::CUstream);
 
 impl Drop for Recording {
     fn drop(&mut self) {
+        let mut status = sys::CUstreamCaptureStatus_enum::CU_STREAM_CAPTURE_STATUS_NONE;
+        // SAFETY: the stream is alive. It still records where `f` has panicked.
+        unsafe {
+            if sys::cuStreamIsCapturing(self.0, &mut status).result().is_ok() && status != sys::CUstreamCaptureStatus_enum::CU_STREAM_CAPTURE_STATUS_NONE {
+                let _ = result::stream::end_capture(self.0);
+            }
+        }
         // SAFETY: created above and used by nobody else; an error here is one of earlier work.
         let _ = unsafe { result::stream::destroy(self.0) };
     }
@@ -88,10 +105,10 @@ impl Graph {
     ///
     /// # Errors
     /// A GPU that failed.
-    pub fn launch(&self) -> Result<()> {
+    pub fn launch(&mut self) -> Result<()> {
         self.gpu.enter()?;
         self.gpu.expect_not_capturing("launch", "a graph cannot be launched inside another")?;
-        // SAFETY: the executable is alive; what it touches is memory of the GPU alone.
+        // SAFETY: the executable is alive; what it touches is memory of the GPU, and mirrors, which are never freed.
         unsafe { result::graph::launch(self.executable, self.gpu.main_stream()) }.map_err(|error| Error::device("launch", driver::text(error)))?;
         self.gpu.count_graph_launch();
         Ok(())
@@ -113,7 +130,7 @@ impl Drop for Graph {
     fn drop(&mut self) {
         if self.gpu.enter().is_ok() {
             // Its memory may go only when its last launch is over.
-            let _ = self.gpu.synchronize();
+            let _ = self.gpu.drain();
             // SAFETY: this is the only holder.
             let _ = unsafe { result::graph::exec_destroy(self.executable) };
         }

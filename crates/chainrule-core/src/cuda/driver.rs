@@ -20,6 +20,7 @@ const FUNCTIONS: &[&str] = &[
     "cuStreamSynchronize",
     "cuStreamBeginCapture_v2",
     "cuStreamEndCapture",
+    "cuStreamIsCapturing",
     "cuMemAlloc_v2",
     "cuMemFree_v2",
     "cuMemHostAlloc",

@@ -6,7 +6,6 @@ use super::staging::Staging;
 use crate::error::{Error, Result};
 use crate::memory::{Pool, Source};
 use cudarc::driver::{result, sys};
-use std::cell::Cell;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -28,6 +27,8 @@ pub struct Gpu {
     staging: Mutex<Staging>,
     /// Pools of captured steps that are over, for the next ones.
     spare_pools: Mutex<Vec<&'static Pool>>,
+    /// Pinned words of mirrors that are gone. A graph may still write there, so they are used again and never freed.
+    spare_mirrors: Mutex<Vec<(usize, usize)>>,
     counts: Counts,
     /// The kernel that was launched last, for messages.
     latest: AtomicUsize,
@@ -67,11 +68,6 @@ pub struct Counters {
     pub allocations: u64,
 }
 
-thread_local! {
-    /// The GPU whose context the driver holds for this thread.
-    static CURRENT: Cell<usize> = const { Cell::new(usize::MAX) };
-}
-
 impl Gpu {
     /// The GPU of this number, started at the first call.
     ///
@@ -106,7 +102,6 @@ impl Gpu {
         let (context, total_memory) = unsafe { (result::primary_ctx::retain(device).during(OP)?, result::device::total_mem(device).during(OP)?) };
         // SAFETY: the context is alive.
         unsafe { result::ctx::set_current(context) }.during(OP)?;
-        CURRENT.set(ordinal);
         let stream = result::stream::create(result::stream::StreamKind::NonBlocking).during(OP)?;
         let gpu = Gpu {
             ordinal,
@@ -119,6 +114,7 @@ impl Gpu {
             pool: Pool::new(Source::Cuda(ordinal), usize::MAX),
             staging: Mutex::default(),
             spare_pools: Mutex::default(),
+            spare_mirrors: Mutex::default(),
             counts: Counts::default(),
             latest: AtomicUsize::new(0),
             patient: flag("CHAINRULE_CUDA_SYNC"),
@@ -183,12 +179,9 @@ impl Gpu {
 
     /// Makes this GPU the one that the driver's calls of this thread mean.
     pub(super) fn enter(&self) -> Result<()> {
-        if CURRENT.get() != self.ordinal {
-            // SAFETY: the context is never released.
-            unsafe { result::ctx::set_current(self.context) }.during("cuda")?;
-            CURRENT.set(self.ordinal);
-        }
-        Ok(())
+        // Each time, because another library of the program may have set its own.
+        // SAFETY: the context is never released.
+        unsafe { result::ctx::set_current(self.context) }.during("cuda")
     }
 
     /// Waits until everything asked so far is done.
@@ -233,13 +226,33 @@ impl Gpu {
     pub(super) fn own_pool(&self) -> &'static Pool {
         let spare = self.spare_pools.lock().unwrap_or_else(|p| p.into_inner()).pop();
         // Never freed, because blocks name their pool; there are as many as captured steps at one time.
-        spare.unwrap_or_else(|| Box::leak(Box::new(Pool::new(Source::Cuda(self.ordinal), usize::MAX))))
+        spare.unwrap_or_else(|| Box::leak(Box::new(Pool::recorded(Source::Cuda(self.ordinal)))))
     }
 
     /// Takes back the pool of a captured step, whose arrays may live on.
     pub(super) fn return_pool(&self, pool: &'static Pool) {
         pool.release_cached();
         self.spare_pools.lock().unwrap_or_else(|p| p.into_inner()).push(pool);
+    }
+
+    /// Pinned memory of `words` words that a mirror left behind, as an address.
+    pub(super) fn spare_mirror(&self, words: usize) -> Option<usize> {
+        let mut spare = self.spare_mirrors.lock().unwrap_or_else(|p| p.into_inner());
+        let at = spare.iter().position(|(_, length)| *length == words)?;
+        Some(spare.swap_remove(at).0)
+    }
+
+    /// Takes back the pinned memory of a mirror.
+    pub(super) fn return_mirror(&self, address: usize, words: usize) {
+        self.spare_mirrors.lock().unwrap_or_else(|p| p.into_inner()).push((address, words));
+    }
+
+    /// Waits for the main stream whatever this thread does.
+    pub(super) fn drain(&self) -> Result<()> {
+        self.enter()?;
+        self.counts.synchronisations.fetch_add(1, Relaxed);
+        // SAFETY: the stream lives as long as the process.
+        unsafe { result::stream::synchronize(self.stream) }.during("synchronize")
     }
 
     pub(super) fn count_graph_launch(&self) {

@@ -13,7 +13,7 @@ use std::sync::{OnceLock, RwLock};
 pub(crate) struct Source {
     name: &'static str,
     ptx: &'static str,
-    modules: [OnceLock<Result<Module>>; MOST],
+    modules: [OnceLock<Module>; MOST],
 }
 
 /// A file of kernels as the driver has compiled it, and its functions.
@@ -117,12 +117,24 @@ impl Source {
             let tried = std::env::var_os("CHAINRULE_CUDA_PTX")
                 .and_then(|folder| std::fs::read_to_string(std::path::Path::new(&folder).join(format!("{}.ptx", self.name))).ok());
             let text = CString::new(tried.as_deref().unwrap_or(self.ptx)).map_err(|e| failed(e.to_string()))?;
-            // SAFETY: the text ends in a zero byte and is read before the call returns.
-            let handle = unsafe { result::module::load_data(text.as_ptr().cast()) }
-                .map_err(|error| failed(format!("{}; drivers from R530 on (CUDA 12.1) can read them", driver::text(error))))?;
+            let compile = || {
+                // SAFETY: the text ends in a zero byte and is read before the call returns.
+                unsafe { result::module::load_data(text.as_ptr().cast()) }
+            };
+            // Memory that is kept for arrays may be what is missing.
+            let handle = compile().or_else(|_| {
+                super::release_cached(gpu.ordinal());
+                compile()
+            });
+            let handle = handle.map_err(|error| failed(format!("{}; drivers from R530 on (CUDA 12.1) can read them", driver::text(error))))?;
             Ok(Module { handle, functions: RwLock::default() })
         };
-        self.modules[gpu.ordinal()].get_or_init(load).as_ref().map_err(Error::clone)
+        let place = &self.modules[gpu.ordinal()];
+        match place.get() {
+            Some(module) => Ok(module),
+            // Not kept where it fails. Two threads may both load; one module stays.
+            None => load().map(|module| place.get_or_init(|| module)),
+        }
     }
 
     fn function(&self, gpu: &Gpu, name: &'static str, shared: u32) -> Result<Function> {

@@ -22,17 +22,23 @@ impl Mirror {
     /// Zeros.
     pub(crate) fn new(gpu: &'static Gpu, words: usize) -> Result<Mirror> {
         gpu.enter()?;
-        // SAFETY: plain allocation, of at least a word.
-        let start = unsafe { result::malloc_host(words.max(1) * 8, 0) }.during("step")?.cast::<u64>();
-        // SAFETY: just allocated, that long.
-        unsafe { start.write_bytes(0, words.max(1)) };
+        let words = words.max(1);
+        let start = match gpu.spare_mirror(words) {
+            Some(address) => std::ptr::with_exposed_provenance_mut::<u64>(address),
+            // SAFETY: plain allocation, of at least a word.
+            None => unsafe { result::malloc_host(words * 8, 0) }.during("step")?.cast::<u64>(),
+        };
+        for i in 0..words {
+            // SAFETY: inside the memory, which is aligned to a page.
+            unsafe { AtomicU64::from_ptr(start.add(i)) }.store(0, Relaxed);
+        }
         Ok(Mirror { gpu, start, words })
     }
 
     /// Lets the stream copy what stands at the address when it comes to this point; a captured step does so at each replay.
     pub(crate) fn follow(&self, from: u64) -> Result<()> {
         self.gpu.enter()?;
-        // SAFETY: the memory is that long and lives until the GPU is done (see `drop`); the program looks at it as atomic words alone.
+        // SAFETY: the memory is that long and never freed (see `drop`); the program looks at it as atomic words alone.
         unsafe {
             let words = std::slice::from_raw_parts_mut(self.start, self.words);
             result::memcpy_dtoh_async(words, from, self.gpu.stream()).during("step")
@@ -48,9 +54,7 @@ impl Mirror {
 
 impl Drop for Mirror {
     fn drop(&mut self) {
-        // A copy may still be on its way. Where waiting fails nothing runs any more.
-        let _ = self.gpu.synchronize();
-        // SAFETY: this is the only holder.
-        let _ = unsafe { result::free_host(self.start.cast()) };
+        // A copy may still be on its way, and a graph may send more.
+        self.gpu.return_mirror(self.start.expose_provenance(), self.words);
     }
 }

@@ -28,6 +28,13 @@ pub(crate) fn memory_of(ordinal: usize, bytes: usize) -> Result<NonNull<u8>, Str
     Gpu::get(ordinal).map_err(|e| e.to_string())?.reserve(bytes)
 }
 
+/// Gives back what a GPU's arrays outside recorded steps keep for reuse.
+pub(crate) fn release_cached(ordinal: usize) {
+    if let Ok(gpu) = Gpu::get(ordinal) {
+        gpu.shared_pool().release_cached();
+    }
+}
+
 /// Gives memory of a GPU back to the driver.
 pub(crate) fn give_back(ordinal: usize, start: NonNull<u8>) {
     if let Ok(gpu) = Gpu::get(ordinal) {

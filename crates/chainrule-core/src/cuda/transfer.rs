@@ -22,7 +22,7 @@ impl Gpu {
         }
         // SAFETY: `data` is alive until the wait is over.
         unsafe { result::memcpy_htod_async(to, data, self.main_stream()) }.during("to")?;
-        self.synchronize()
+        self.drain()
     }
 
     /// Waits for all that was asked before, and copies what stands at the address.

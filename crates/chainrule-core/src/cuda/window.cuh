@@ -29,7 +29,7 @@ __device__ __forceinline__ Walk backward(const Axis &axis, i32 remainder) {
     return Walk{positions, remainder, stride, taps, tap, every, 1, -(every * axis.dilation / stride), taps > 0 ? shift : 0, axis.output, axis.input};
 }
 
-// A convolution, or its gradient by the input. `Call` of ops/convolution/cuda.rs. Channels are those of a group.
+// A convolution, or its gradient by the input. `Images` of ops/convolution/cuda.rs. Channels are those of a group.
 struct Images {
     const float *from, *weight;
     float *to;

@@ -40,6 +40,9 @@ pub(crate) struct Pool {
     system: AtomicUsize,
     limit: AtomicUsize,
     cache_limit: AtomicUsize,
+    /// Whether recorded work knows its blocks by their addresses, so that none may be given back while it lives.
+    #[cfg_attr(not(feature = "cuda"), allow(dead_code, reason = "only steps on a GPU are recorded"))]
+    recorded: bool,
     /// Whether blocks are exactly as long as what was asked for and never used again, so that a checker of accesses sees the arrays' true ends.
     exact: AtomicBool,
 }
@@ -123,7 +126,25 @@ impl Pool {
             system: AtomicUsize::new(0),
             limit: AtomicUsize::new(usize::MAX),
             cache_limit: AtomicUsize::new(cache_limit),
+            recorded: false,
             exact: AtomicBool::new(false),
+        }
+    }
+
+    /// A pool of recorded work: its free blocks are used again, and given back only when the work is forgotten.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn recorded(source: Source) -> Pool {
+        let mut pool = Pool::new(source, usize::MAX);
+        pool.recorded = true;
+        pool
+    }
+
+    /// Gives back what is kept for reuse and may go.
+    fn make_room(&self) {
+        match self.source {
+            #[cfg(feature = "cuda")]
+            Source::Cuda(ordinal) if self.recorded => crate::cuda::release_cached(ordinal),
+            _ => self.release_cached(),
         }
     }
 
@@ -180,7 +201,7 @@ impl Pool {
         }
         self.system.fetch_add(1, Relaxed);
         let block = Block::new(self, size, class).or_else(|_| {
-            self.release_cached();
+            self.make_room();
             Block::new(self, size, class)
         });
         match block {

@@ -69,6 +69,8 @@ fn sums_of_views() {
             sum(&x.narrow(2, 4, 64)?, &[2], false)?,
             sum(&x.narrow(1, 1, 3)?, &[1, 2], false)?,
             sum(&x.flip(&[0, 2])?, &[0, 2], false)?,
+            // Begins on 16 bytes, and runs backward.
+            sum(&x.narrow(2, 1, 4)?.flip(&[2])?, &[2], false)?,
             sum(&x.permute(&[2, 0, 1])?, &[0, 2], false)?,
             sum(&x.select(1, 0)?.unsqueeze(1)?.broadcast_to(&[6, 4, 68])?, &[1], false)?,
             sum(&x.stepped(2, 1, 67, 3)?, &[2], true)?,

@@ -2,7 +2,7 @@
 
 use super::{LoraAdapter, LowRank};
 use chainrule_autograd::{Result, Tensor};
-use chainrule_nn::{Adapter, Module, Operation, Param, Site};
+use chainrule_nn::{Adapter, Module, Operation, Param, Site, params_mut};
 
 /// `W' = m · (W + s B A) / |W + s B A|`, one norm and one magnitude for each output; of an embedding `[V, D]` for each of the D features.
 ///
@@ -31,8 +31,15 @@ pub struct DoraAdapter {
 
 impl DoraAdapter {
     /// Around a new low-rank pair.
-    pub(super) fn new(lora: LoraAdapter, site: &Site) -> Result<DoraAdapter> {
-        let norms = lora.low.norms(&site.base_weight()?, lora.scale)?;
+    pub(super) fn new(mut lora: LoraAdapter, site: &Site) -> Result<DoraAdapter> {
+        // The norms are those of both together.
+        let (weight, mut moved) = (site.base_weight()?, Ok(()));
+        params_mut(&mut lora, |_, param| match param.value.to(&weight.device()) {
+            Ok(value) => param.value = value,
+            Err(error) => moved = Err(error),
+        });
+        moved?;
+        let norms = lora.low.norms(&weight, lora.scale)?;
         let norms = match (site.operation, site.weight.value.rank()) {
             (Operation::Conv1d(_) | Operation::Conv2d(_) | Operation::Conv3d(_), rank) => norms.reshape(&channels(norms.count(), rank))?,
             _ => norms,

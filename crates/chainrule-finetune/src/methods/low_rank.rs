@@ -172,7 +172,7 @@ impl LowRank {
             }
             LowRank::Rows(pair) => {
                 let a = Tensor::from(&pair.lora_embedding_a.value);
-                let zero = Tensor::zeros(&weight.dims()[1..], weight.dtype())?;
+                let zero = Tensor::from(weight.array().new_full(&weight.dims()[1..], 0.0)?);
                 let squares = blocks(&weight)?.iter().try_fold(zero, |sum, rows| sum.add(&rows.square()?.sum_over(&[0], false)?))?;
                 (squares, a.matmul(&weight)?.transpose(0, 1)?, a, &pair.lora_embedding_b)
             }

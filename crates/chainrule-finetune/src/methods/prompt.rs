@@ -79,7 +79,7 @@ impl PromptStart {
         };
         let drawn = matches!(self, PromptStart::Drawn(_));
         let indices: Vec<i64> = (0..tokens).map(|i| if drawn { rng.below(count) as i64 } else { (i % count) as i64 }).collect();
-        Ok(Param::new(Tensor::from(rows).index_select(0, &Tensor::from_slice(&indices, &[tokens])?)?.into_array()))
+        Ok(Param::new(Tensor::from(rows).index_select(0, &Tensor::from_slice(&indices, &[tokens])?.to(&rows.device())?)?.into_array()))
     }
 }
 

@@ -3,9 +3,9 @@
 use super::{expect_finite, expect_rate, refused, selecting};
 use crate::peft::Config;
 use crate::{Method, Selection, Targets};
-use chainrule_autograd::{Array, DType, Error, Result, Rng, Tensor};
+use chainrule_autograd::{Array, DType, Device, Error, Result, Rng, Tensor};
 use chainrule_nn::init::{Fan, Init, Nonlinearity};
-use chainrule_nn::{Adapter, BoxedAdapter, Module, Operation, Param, Site};
+use chainrule_nn::{Adapter, BoxedAdapter, Constant, Module, Operation, Param, Site};
 use std::sync::OnceLock;
 
 /// `y = x Wᵀ + b + λ_b ∘ ((λ_d ∘ dropout(x) Aᵀ) Bᵀ)` with random A and B that all layers share and nothing trains: two vectors a layer.
@@ -36,12 +36,14 @@ pub struct Vera {
     /// From which A and B are drawn (PEFT's `projection_prng_key`).
     pub seed: u64,
     projections: OnceLock<[Array; 2]>,
+    /// The same on the first GPU that a model was on, for all its layers.
+    moved: OnceLock<[Array; 2]>,
 }
 
 impl Vera {
     /// Of this rank, on all linear layers, with λ_d = 0.1 and without dropout.
     pub fn rank(rank: usize) -> Vera {
-        Vera { selection: Selection::of(Targets::AllLinear), rank, dropout: 0.0, initial: 0.1, seed: 0, projections: OnceLock::new() }
+        Vera { selection: Selection::of(Targets::AllLinear), rank, dropout: 0.0, initial: 0.1, seed: 0, projections: OnceLock::new(), moved: OnceLock::new() }
     }
     /// With dropout of the path's input.
     pub fn dropout(self, probability: f64) -> Vera {
@@ -53,7 +55,7 @@ impl Vera {
     }
     /// With A and B drawn from this seed.
     pub fn seed(self, seed: u64) -> Vera {
-        Vera { seed, projections: OnceLock::new(), ..self }
+        Vera { seed, projections: OnceLock::new(), moved: OnceLock::new(), ..self }
     }
 
     /// With these A `[r, In]` and B `[Out, r]` for the widest of the layers (PEFT's `vera_A` and `vera_B`), and their rank.
@@ -62,7 +64,7 @@ impl Vera {
     /// Arrays that are not matrices, or whose ranks differ.
     pub fn with_projections(self, a: Array, b: Array) -> Result<Vera> {
         match (a.dims(), b.dims()) {
-            (&[rank, _], &[_, other]) if rank == other => Ok(Vera { rank, projections: OnceLock::from([a, b]), ..self }),
+            (&[rank, _], &[_, other]) if rank == other => Ok(Vera { rank, projections: OnceLock::from([a, b]), moved: OnceLock::new(), ..self }),
             (a, b) => Err(Error::shape("vera", format!("got projections of shapes {a:?} and {b:?}, expected [r, In] and [Out, r]"))),
         }
     }
@@ -70,6 +72,21 @@ impl Vera {
     /// A and B, as soon as there is an adapter of this method.
     pub fn projections(&self) -> Option<&[Array; 2]> {
         self.projections.get()
+    }
+
+    /// These there.
+    fn on(&self, projections: &[Array; 2], device: Device) -> Result<[Array; 2]> {
+        let [a, b] = projections;
+        match self.moved.get() {
+            Some(moved) if moved[0].device() == device => Ok(moved.clone()),
+            _ if a.device() == device && b.device() == device => Ok(projections.clone()),
+            _ => {
+                let there = [a.to(&device)?, b.to(&device)?];
+                // Another GPU than the first keeps nothing here.
+                _ = self.moved.set(there.clone());
+                Ok(there)
+            }
+        }
     }
 }
 
@@ -104,17 +121,20 @@ impl Method for Vera {
             return Err(refused(OP, site.operation, "a linear layer"));
         }
         let &[outputs, inputs] = weight.dims() else { return Err(Error::shape(OP, format!("the weight has shape {:?}, expected [Out, In]", weight.dims()))) };
-        let Some([a, b]) = self.projections.get() else { return Err(Error::value(OP, "the method was not prepared; add it to an adapted model")) };
+        let Some(projections @ [a, b]) = self.projections.get() else {
+            return Err(Error::value(OP, "the method was not prepared; add it to an adapted model"));
+        };
         if a.dims()[1] < inputs || b.dims()[0] < outputs {
             let (a, b) = (a.dims(), b.dims());
             let message = format!("got projections {a:?} and {b:?}, too small for a weight {:?}; make the method anew for this model", weight.dims());
             return Err(Error::shape(OP, message));
         }
+        let [a, b] = self.on(projections, weight.device())?;
         Ok(Some(Box::new(VeraAdapter {
             vera_lambda_b: Param::new(Array::zeros(&[outputs], dtype)?),
             vera_lambda_d: Param::new(Array::full(&[self.rank], self.initial, dtype)?),
-            a: Tensor::from(a).narrow(1, 0, inputs)?.into_array().cast(dtype)?,
-            b: Tensor::from(b).narrow(0, 0, outputs)?.into_array().cast(dtype)?,
+            a: Constant(Tensor::from(a).narrow(1, 0, inputs)?.into_array().cast(dtype)?),
+            b: Constant(Tensor::from(b).narrow(0, 0, outputs)?.into_array().cast(dtype)?),
             dropout: self.dropout,
         })))
     }
@@ -135,11 +155,9 @@ pub struct VeraAdapter {
     /// λ_d: `[r]`
     pub vera_lambda_d: Param,
     /// A: `[r, In]`, a view of the shared one.
-    #[module(skip)]
-    pub a: Array,
+    pub a: Constant,
     /// B: `[Out, r]`, a view of the shared one.
-    #[module(skip)]
-    pub b: Array,
+    pub b: Constant,
     /// The probability with which a number of the input is left out of the path in training.
     pub dropout: f64,
 }
@@ -147,12 +165,12 @@ pub struct VeraAdapter {
 impl Adapter for VeraAdapter {
     fn adapt(&self, x: &Tensor, site: &Site) -> Result<Tensor> {
         let seen = if self.dropout == 0.0 { x } else { &x.dropout(self.dropout)? };
-        let low = seen.linear(&Tensor::from(&self.a), None)?.mul(&self.vera_lambda_d.on(x)?)?;
-        site.forward(x)?.add(&low.linear(&Tensor::from(&self.b), None)?.mul(&self.vera_lambda_b.on(x)?)?)
+        let low = seen.linear(&Tensor::from(&self.a.0), None)?.mul(&self.vera_lambda_d.on(x)?)?;
+        site.forward(x)?.add(&low.linear(&Tensor::from(&self.b.0), None)?.mul(&self.vera_lambda_b.on(x)?)?)
     }
 
     fn merged(&self, weight: &Tensor) -> Result<Tensor> {
-        let b = self.vera_lambda_b.on(weight)?.unsqueeze(1)?.mul(&Tensor::from(&self.b))?;
-        weight.add(&b.mul(&self.vera_lambda_d.on(weight)?)?.matmul(&Tensor::from(&self.a))?)
+        let b = self.vera_lambda_b.on(weight)?.unsqueeze(1)?.mul(&Tensor::from(&self.b.0))?;
+        weight.add(&b.mul(&self.vera_lambda_d.on(weight)?)?.matmul(&Tensor::from(&self.a.0))?)
     }
 }

@@ -199,7 +199,7 @@ impl Param {
     /// # Errors
     /// As for [`Init::array`]; the numbers stay as they are then.
     pub fn initialise(&mut self, init: Init, rng: &mut Rng) -> Result<()> {
-        self.value = init.array(self.value.dims(), self.value.dtype(), rng)?;
+        self.value = init.array(self.value.dims(), self.value.dtype(), rng)?.to(&self.value.device())?;
         Ok(())
     }
 }
@@ -214,7 +214,7 @@ pub fn initialise(model: &mut dyn Module, pattern: &str, init: Init, rng: &mut R
     params(model, |path, param| {
         paths.push(path.to_string());
         if failed.is_none() && pattern.matches(path) {
-            match init.array(param.value.dims(), param.value.dtype(), rng) {
+            match init.array(param.value.dims(), param.value.dtype(), rng).and_then(|array| Ok(array.to(&param.value.device())?)) {
                 Ok(array) => drawn.push(array),
                 Err(error) => failed = Some(error),
             }

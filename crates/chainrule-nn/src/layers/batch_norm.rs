@@ -6,7 +6,6 @@
 
 use crate::{Buffer, Layer, Module, Param, observed};
 use chainrule_autograd::{Array, DType, Error, Result, Tensor};
-use chainrule_core::ops::elementwise::{Unary, unary};
 
 /// What the layers hold.
 struct State<'a> {
@@ -51,10 +50,9 @@ impl State<'_> {
             Some(momentum) => momentum,
             None => 1.0 / (batches.value.item()? + 1.0),
         };
-        let scaled = |array: &Array, scale: f64| unary(Unary::Affine { scale, shift: 0.0 }, array);
-        running_mean.update(x, 1.0 - momentum, scaled(mean, momentum)?)?;
-        running_var.update(x, 1.0 - momentum, scaled(variance, momentum * size / (size - 1.0))?)?;
-        batches.update(x, 1.0, batches.value.new_full(&[], 1.0)?)
+        running_mean.update_scaled(x, 1.0 - momentum, momentum, mean.clone())?;
+        running_var.update_scaled(x, 1.0 - momentum, momentum * size / (size - 1.0), variance.clone())?;
+        batches.update(x, 1.0, Array::ones(&[], DType::I64)?)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Positions for attention, which by itself does not know the order of a sequence.
 
-use crate::{Layer, Module, observed};
+use crate::{Constant, Layer, Module, observed};
 use chainrule_autograd::{DType, Error, Result, Rotary, Tensor};
 
 /// Adds sinusoids of the position: `[.., T, D] -> [.., T, D]`, `x + P` with `P(t, 2i) = sin(t base^(-2i/D))`, `P(t, 2i+1) = cos(…)` (Vaswani et al. 2017).
@@ -15,8 +15,7 @@ use chainrule_autograd::{DType, Error, Result, Rotary, Tensor};
 #[derive(Module, Clone, Debug)]
 pub struct SinusoidalPositions {
     /// `[T, D]` in f64; it follows from the settings, and so is not saved.
-    #[module(skip)]
-    table: Tensor,
+    table: Constant,
 }
 
 impl SinusoidalPositions {
@@ -25,7 +24,7 @@ impl SinusoidalPositions {
     /// # Errors
     /// No memory.
     pub fn new(positions: usize, features: usize) -> Result<SinusoidalPositions> {
-        Ok(SinusoidalPositions { table: Tensor::sinusoids(positions, features, 10000.0, DType::F64)? })
+        Ok(SinusoidalPositions { table: Constant(Tensor::sinusoids(positions, features, 10000.0, DType::F64)?.into_array()) })
     }
 
     /// The same for steps of which the first has number `past`.
@@ -34,7 +33,7 @@ impl SinusoidalPositions {
     /// More positions than there are; another number of features.
     pub fn after(&self, past: usize, x: &Tensor) -> Result<Tensor> {
         const OP: &str = "sinusoidal_positions";
-        let (positions, features) = (self.table.dims()[0], self.table.dims()[1]);
+        let (positions, features) = (self.table.0.dims()[0], self.table.0.dims()[1]);
         let &[.., steps, width] = x.dims() else {
             return Err(Error::shape(OP, format!("the input has shape {:?}, expected [.., T, {features}]", x.shape())));
         };
@@ -42,7 +41,7 @@ impl SinusoidalPositions {
             let message = format!("the input has shape {:?} and begins at {past}; expected [.., T, {features}] that ends at {positions}", x.shape());
             return Err(Error::shape(OP, message));
         }
-        Ok(observed(self, x.add(&self.table.narrow(0, past, steps)?.cast(x.dtype())?)?))
+        Ok(observed(self, x.add(&Tensor::from(&self.table.0).narrow(0, past, steps)?.cast(x.dtype())?)?))
     }
 }
 

@@ -78,7 +78,7 @@ impl SpectralNorm {
     /// A weight of fewer than two dimensions; an element type other than f32 and f64.
     pub fn of(weight: &Param, rng: &mut Rng) -> Result<SpectralNorm> {
         let matrix = matrix(&Tensor::from(&weight.value))?;
-        let mut start = |n: usize| Tensor::normal(&[n], 0.0, 1.0, weight.value.dtype(), rng);
+        let mut start = |n: usize| Tensor::normal(&[n], 0.0, 1.0, weight.value.dtype(), rng)?.to(&weight.value.device());
         let mut vectors = [start(matrix.dims()[0])?, start(matrix.dims()[1])?];
         for _ in 0..15 {
             vectors = step(&matrix, &vectors[0], 1e-12)?;

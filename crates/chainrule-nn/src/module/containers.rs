@@ -1,7 +1,7 @@
 //! Modules that the standard library's types are.
 
 use super::{Module, Path, Visitor, VisitorMut};
-use crate::{Buffer, Param};
+use crate::{Buffer, Constant, Param};
 use chainrule_autograd::{DType, Device, Rng, Shape};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -21,6 +21,15 @@ impl Module for Buffer {
     }
     fn visit_mut(&mut self, path: &mut Path, visitor: &mut dyn VisitorMut) {
         visitor.buffer(path.as_str(), self);
+    }
+}
+
+impl Module for Constant {
+    fn visit(&self, path: &mut Path, visitor: &mut dyn Visitor) {
+        visitor.constant(path.as_str(), &self.0);
+    }
+    fn visit_mut(&mut self, path: &mut Path, visitor: &mut dyn VisitorMut) {
+        visitor.constant(path.as_str(), &mut self.0);
     }
 }
 

@@ -3,7 +3,7 @@
 mod containers;
 
 use crate::{AnyAdapter, AnyPrompt, BoxedPrompt, Buffer, Param, PromptSite, Site, SiteMut};
-use chainrule_autograd::Device;
+use chainrule_autograd::{Array, Device};
 use std::fmt::{Display, Write};
 
 /// A part of a model. `#[derive(Module)]` writes both walks.
@@ -40,7 +40,7 @@ pub trait Module {
     /// The same for writing.
     fn visit_mut(&mut self, path: &mut Path, visitor: &mut dyn VisitorMut);
 
-    /// Moves all parameters and buffers to a device: [`to_device`](crate::to_device).
+    /// Moves all parameters, buffers and constants to a device: [`to_device`](crate::to_device).
     ///
     /// # Errors
     /// As [`to_device`](crate::to_device); then nothing was moved.
@@ -66,6 +66,10 @@ pub trait Visitor {
     fn buffer(&mut self, path: &str, buffer: &Buffer) {
         let _ = (path, buffer);
     }
+    /// Numbers that follow from the settings ([`Constant`](crate::Constant)).
+    fn constant(&mut self, path: &str, value: &Array) {
+        let _ = (path, value);
+    }
     /// A layer's adapter slot, before the adapter's contents.
     fn adapter(&mut self, path: &str, site: Site<'_>, adapter: Option<&dyn AnyAdapter>) {
         let _ = (path, site, adapter);
@@ -85,6 +89,10 @@ pub trait VisitorMut {
     /// A buffer.
     fn buffer(&mut self, path: &str, buffer: &mut Buffer) {
         let _ = (path, buffer);
+    }
+    /// Numbers that follow from the settings ([`Constant`](crate::Constant)).
+    fn constant(&mut self, path: &str, value: &mut Array) {
+        let _ = (path, value);
     }
     /// A layer's adapter slot, before the contents of the adapter that stands in it after this call.
     fn adapter(&mut self, path: &str, site: SiteMut<'_>) {

@@ -3,7 +3,7 @@
 use super::report::{LoadReport, Mismatch, Unmatched};
 use super::safetensors::{self, Safetensors};
 use super::source::{Arrays, Source};
-use crate::{Error, Module, Path, Pattern, Result, VisitorMut, buffers, nearest, params};
+use crate::{Error, Module, Path, Pattern, Result, Visitor, VisitorMut, buffers, nearest, params};
 use chainrule_autograd::{Array, DType, Device};
 use std::collections::BTreeMap;
 
@@ -117,7 +117,7 @@ pub fn to_dtype(model: &mut dyn Module, dtype: DType) -> Result<()> {
     Ok(())
 }
 
-/// Moves all parameters and buffers to a device (PyTorch's `Module.to`). All or nothing. What the model computes with must stand there too.
+/// Moves all parameters, buffers and constants to a device (PyTorch's `Module.to`). All or nothing. What the model computes with must stand there too.
 /// ```
 /// # use chainrule_autograd::{Device, DType, Rng, Tensor};
 /// # use chainrule_nn::{Layer, Linear, to_device};
@@ -138,8 +138,44 @@ pub fn to_device(model: &mut dyn Module, device: &Device) -> Result<()> {
             moved.insert(path, value.to(device)?);
         }
     }
+    let constants = Constants::of(model, device)?;
     assign(model, moved, false);
+    model.visit_mut(&mut Path::default(), &mut constants.into_iter());
     Ok(())
+}
+
+/// A model's constants, moved, in the order of a walk.
+struct Constants<'a> {
+    device: &'a Device,
+    moved: chainrule_autograd::Result<Vec<Array>>,
+}
+
+impl Constants<'_> {
+    fn of(model: &dyn Module, device: &Device) -> Result<Vec<Array>> {
+        let mut constants = Constants { device, moved: Ok(Vec::new()) };
+        model.visit(&mut Path::default(), &mut constants);
+        Ok(constants.moved?)
+    }
+}
+
+impl Visitor for Constants<'_> {
+    fn constant(&mut self, _: &str, value: &Array) {
+        if let Ok(moved) = &mut self.moved {
+            match value.to(self.device) {
+                Ok(there) => moved.push(there),
+                Err(error) => self.moved = Err(error.into()),
+            }
+        }
+    }
+}
+
+/// Puts the next array into each constant.
+impl VisitorMut for std::vec::IntoIter<Array> {
+    fn constant(&mut self, _: &str, value: &mut Array) {
+        if let Some(there) = self.next() {
+            *value = there;
+        }
+    }
 }
 
 /// How exactly a source and a model must fit. The default: every path of the model is loaded, and nothing else is there.

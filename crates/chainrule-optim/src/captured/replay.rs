@@ -3,14 +3,17 @@
 use super::{Kept, Loss, once};
 use crate::gpu::Tables;
 use crate::step::Survey;
-use crate::{Error, Optimizer, Result, Rule};
-use chainrule_autograd::{Array, DType, Device, ParamId, Rng, Tape, Tensor};
+use crate::{Error, Group, Optimizer, Result, Rule};
+use chainrule_autograd::{Array, DType, Device, Rng, Tape, Tensor};
 use chainrule_core::cuda::{Gpu, Graph, capture};
-use chainrule_nn::{Buffer, Module, Param, Path, VisitorMut, params};
+use chainrule_nn::{Buffer, Module, Param, Path, Visitor, VisitorMut, params};
 use std::sync::Arc;
 
 /// Captured steps that are kept, each for inputs of other shapes.
 const MOST: usize = 4;
+
+/// Shapes that are remembered.
+const REMEMBERED: usize = 64;
 
 /// The captured steps of one function.
 #[derive(Default)]
@@ -32,6 +35,8 @@ struct Recorded {
     /// Where the inputs, and the key of the random streams, must stand.
     inputs: Vec<Array>,
     key: Array,
+    /// Alive as long as the graph, so that nothing else comes to stand where they do.
+    _constants: Vec<Array>,
     /// What the graph knows of the model and the optimizer.
     facts: Vec<Fact>,
     /// Steps that were launched.
@@ -40,10 +45,10 @@ struct Recorded {
     passed: u64,
 }
 
-/// A parameter or buffer as a graph knows it.
+/// A parameter, buffer or constant as a graph knows it.
 #[derive(PartialEq, Debug)]
 struct Fact {
-    id: ParamId,
+    path: String,
     /// Its class among the groups, where it is trainable.
     class: Option<usize>,
     places: Vec<(u64, usize)>,
@@ -90,7 +95,7 @@ impl Replays {
         let shapes: Vec<Shape> = inputs.iter().map(|x| (x.dims().to_vec(), x.dtype())).collect();
         let (facts, ready) = Facts::of(model, optimizer)?;
         let known = self.recorded.iter().position(|r| r.shapes == shapes);
-        let fits = known.filter(|&at| self.recorded[at].facts == facts);
+        let fits = known.filter(|&at| ready && self.recorded[at].facts == facts);
         // A step that is not the last one's again would go on from numbers that may be spoilt, so it waits for what became of those.
         self.settle(model, optimizer, fits.is_none_or(|at| at + 1 != self.recorded.len()))?;
         match (fits, known) {
@@ -106,6 +111,9 @@ impl Replays {
                     let inputs = inputs.iter().map(|x| x.to(&device)).collect::<chainrule_autograd::Result<Vec<_>>>().map_err(Error::Function)?;
                     let loss = once(function, model, optimizer, rng, &inputs)?;
                     if !self.met.contains(&shapes) {
+                        if self.met.len() == REMEMBERED {
+                            self.met.remove(0);
+                        }
                         self.met.push(shapes);
                     }
                     return Ok(loss);
@@ -113,7 +121,7 @@ impl Replays {
                 if self.recorded.len() == MOST {
                     self.recorded.remove(0);
                 }
-                let recorded = Recorded::capture(function, device, model, optimizer, inputs, shapes)?;
+                let recorded = Recorded::capture(function, device, model, optimizer, inputs, shapes, facts)?;
                 self.recorded.push(recorded);
             }
         }
@@ -126,20 +134,22 @@ impl Replays {
         let mut error = None;
         for recorded in &mut self.recorded {
             let stepper = &recorded.tables.stepper;
-            let seen = stepper.seen().passed > recorded.passed;
-            // Passed over by wish: they are counted back when there is a wait anyhow.
-            if !(wait || seen && !optimizer.skip_non_finite) || recorded.turns == 0 {
+            let mut status = stepper.seen();
+            if recorded.turns == 0 || !wait && status.passed <= recorded.passed {
                 continue;
             }
-            let status = stepper.status()?;
+            // Steps that are passed over by wish are counted back as far as they are known.
+            if wait || !optimizer.skip_non_finite {
+                status = stepper.status()?;
+            }
             let new = status.passed.saturating_sub(recorded.passed);
             if new > 0 {
                 optimizer.discount(&recorded.tables, new);
                 recorded.passed = status.passed;
                 if !optimizer.skip_non_finite {
                     error = optimizer.not_finite(model, &recorded.tables, &status);
-                    stepper.resume()?;
                 }
+                stepper.resume()?;
             }
         }
         error.map_or(Ok(()), Err)
@@ -155,6 +165,7 @@ impl Recorded {
         optimizer: &mut Optimizer<R>,
         inputs: &[&Tensor],
         shapes: Vec<Shape>,
+        facts: Vec<Fact>,
     ) -> Result<Recorded>
     where
         F: Fn(&M, &Tape, &[Tensor]) -> chainrule_autograd::Result<Tensor>,
@@ -179,9 +190,15 @@ impl Recorded {
             tables.stepper.report()?;
             Ok(tables)
         })?;
-        // As they are after all has been made ready.
-        let (facts, _) = Facts::of(model, optimizer)?;
-        Ok(Recorded { graph, tables: Arc::new(tables), shapes, inputs, key, facts, turns: 0, passed: 0 })
+        // The function may keep a clone of a buffer, whose place then is another's.
+        if Facts::of(model, optimizer)?.0 != facts {
+            return Err(chainrule_core::Error::device(
+                "capture",
+                "the function keeps a tensor that shares an array of the model; drop it before the function returns",
+            )
+            .into());
+        }
+        Ok(Recorded { graph, tables: Arc::new(tables), shapes, inputs, key, _constants: constants(model), facts, turns: 0, passed: 0 })
     }
 
     /// Does the step.
@@ -208,15 +225,17 @@ impl Recorded {
 /// What a graph must know, as it is now. Every array that a step writes has one holder afterwards.
 struct Facts<'a, R: Rule> {
     optimizer: &'a mut Optimizer<R>,
+    /// The settings of every class met so far.
+    groups: Vec<Group<R>>,
     all: Vec<Fact>,
     ready: bool,
     error: Option<Error>,
 }
 
 impl<'a, R: Rule> Facts<'a, R> {
-    /// The facts, and whether every trainable parameter has its states.
+    /// The facts, and whether every trainable parameter has the states that its rule keeps, where it stands.
     fn of(model: &mut dyn Module, optimizer: &'a mut Optimizer<R>) -> Result<(Vec<Fact>, bool)> {
-        let mut facts = Facts { optimizer, all: Vec::new(), ready: true, error: None };
+        let mut facts = Facts { optimizer, groups: Vec::new(), all: Vec::new(), ready: true, error: None };
         model.visit_mut(&mut Path::default(), &mut facts);
         match facts.error.take() {
             Some(error) => Err(error),
@@ -224,39 +243,74 @@ impl<'a, R: Rule> Facts<'a, R> {
         }
     }
 
-    fn add(&mut self, id: ParamId, class: Option<usize>, value: &mut Array) -> chainrule_core::Result<()> {
-        let place = |array: &Array| (array.address(), array.count());
-        let mut places = Vec::new();
-        if class.is_some() {
-            value.own()?;
-            match self.optimizer.slots.get_mut(&id) {
-                Some(slots) => {
-                    for array in &mut slots.arrays {
-                        array.own()?;
-                        places.push(place(array));
-                    }
-                }
-                None => self.ready = false,
-            }
+    fn param(&mut self, path: &str, param: &mut Param) -> chainrule_core::Result<()> {
+        let Param { id, value, trainable, .. } = param;
+        if !*trainable {
+            // A state ends when its parameter is frozen.
+            self.optimizer.slots.remove(id);
+            self.fact(path, None, vec![place(value)]);
+            return Ok(());
         }
-        places.push(place(value));
-        self.all.push(Fact { id, class, places });
+        let class = self.optimizer.groups.class(*id, path);
+        if class >= self.groups.len() {
+            self.groups = self.optimizer.groups.resolve(&self.optimizer.base_now());
+        }
+        value.own()?;
+        let mut places = vec![place(value)];
+        let kept = self.groups.get(class).map_or(&[][..], |group| group.rule.slots(value));
+        match self.optimizer.slots.get_mut(id).filter(|slots| slots.names == kept && slots.arrays.iter().all(|a| a.device() == value.device())) {
+            Some(slots) => {
+                for array in &mut slots.arrays {
+                    array.own()?;
+                    places.push(place(array));
+                }
+            }
+            None => self.ready = false,
+        }
+        self.fact(path, Some(class), places);
         Ok(())
     }
+
+    fn fact(&mut self, path: &str, class: Option<usize>, places: Vec<(u64, usize)>) {
+        self.all.push(Fact { path: path.to_string(), class, places });
+    }
+
+    fn note(&mut self, path: &str, result: chainrule_core::Result<()>) {
+        if let Err(source) = result {
+            self.error.get_or_insert(Error::At { path: path.to_string(), source });
+        }
+    }
+}
+
+fn place(array: &Array) -> (u64, usize) {
+    (array.address(), array.count())
 }
 
 impl<R: Rule> VisitorMut for Facts<'_, R> {
     fn param(&mut self, path: &str, param: &mut Param) {
-        let class = param.trainable.then(|| self.optimizer.groups.class(param.id, path));
-        if let Err(source) = self.add(param.id, class, &mut param.value) {
-            self.error.get_or_insert(Error::At { path: path.to_string(), source });
-        }
+        let result = Facts::param(self, path, param);
+        self.note(path, result);
     }
     fn buffer(&mut self, path: &str, buffer: &mut Buffer) {
         // Buffers may be written by any step.
-        let owned = buffer.value.own().and_then(|()| self.add(buffer.id, None, &mut buffer.value));
-        if let Err(source) = owned {
-            self.error.get_or_insert(Error::At { path: path.to_string(), source });
+        let owned = buffer.value.own();
+        self.note(path, owned);
+        self.fact(path, None, vec![place(&buffer.value)]);
+    }
+    fn constant(&mut self, path: &str, value: &mut Array) {
+        self.fact(path, None, vec![place(value)]);
+    }
+}
+
+/// The numbers that a graph reads and that no step writes.
+fn constants(model: &dyn Module) -> Vec<Array> {
+    struct Constants(Vec<Array>);
+    impl Visitor for Constants {
+        fn constant(&mut self, _: &str, value: &Array) {
+            self.0.push(value.clone());
         }
     }
+    let mut found = Constants(Vec::new());
+    model.visit(&mut Path::default(), &mut found);
+    found.0
 }

@@ -3,7 +3,7 @@
 use crate::step::describe;
 use crate::{Error, Result};
 use chainrule_autograd::{Gradients, ParamId};
-use chainrule_core::{Array, DType};
+use chainrule_core::{Array, DType, Device};
 use chainrule_nn::{Module, buffers_mut, locate, params, params_mut};
 use std::ops::Range;
 
@@ -22,6 +22,7 @@ struct Place {
     path: String,
     dims: Vec<usize>,
     dtype: DType,
+    device: Device,
     range: Range<usize>,
 }
 
@@ -40,7 +41,14 @@ impl<'a, M: Module, F: FnMut(&M) -> chainrule_autograd::Result<(f64, Gradients)>
             }
             let range = end..end + param.value.count();
             end = range.end;
-            places.push(Place { id: param.id, path: path.to_string(), dims: param.value.dims().to_vec(), dtype: param.value.dtype(), range });
+            places.push(Place {
+                id: param.id,
+                path: path.to_string(),
+                dims: param.value.dims().to_vec(),
+                dtype: param.value.dtype(),
+                device: param.value.device(),
+                range,
+            });
         });
         let sign = if maximize { -1.0 } else { 1.0 };
         error.map_or(Ok(Problem { model, evaluate, places, sign, evaluations: 0 }), Err)
@@ -66,7 +74,7 @@ impl<'a, M: Module, F: FnMut(&M) -> chainrule_autograd::Result<(f64, Gradients)>
     pub(super) fn place(&mut self, x: &[f64]) -> Result<()> {
         let mut arrays = Vec::with_capacity(self.places.len());
         for place in &self.places {
-            let array = Array::from_slice(&x[place.range.clone()], &place.dims).and_then(|array| array.cast(place.dtype));
+            let array = Array::from_slice(&x[place.range.clone()], &place.dims).and_then(|array| array.cast(place.dtype)?.to(&place.device));
             arrays.push(array.map_err(|source| Error::At { path: place.path.clone(), source })?);
         }
         let mut arrays = arrays.into_iter();

@@ -1,7 +1,7 @@
 //! The symbols by which a test in the same process reaches the loaded library.
 use super::{INTERFACE, Sink};
 use crate::call::{Needs, answer};
-use crate::counters::Counters;
+use crate::counters::{Counters, KernelCount};
 use crate::device_memory::Failing;
 use crate::machine::lock;
 use crate::operation::Operation;
@@ -62,7 +62,8 @@ extern "C" fn softgpu_reset_counters() {
 extern "C" fn softgpu_kernels(sink: Sink, list: *mut c_void) {
     let kernels = lock().kernels.clone();
     for (name, count) in kernels {
-        let line = format!("{name}\t{}\t{}\t{}", count.runs, count.instructions, count.time.as_nanos());
+        let KernelCount { runs, instructions, bytes_read, bytes_written, time } = count;
+        let line = format!("{name}\t{runs}\t{instructions}\t{bytes_read}\t{bytes_written}\t{}", time.as_nanos());
         sink(list, line.as_ptr(), line.len());
     }
 }

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 /// Number of this interface: a library of another number is not spoken to.
-pub const INTERFACE: u32 = 1;
+pub const INTERFACE: u32 = 2;
 
 /// Why the software GPU could not be asked.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -159,7 +159,7 @@ pub fn reset_counters() -> Result {
     interface().map(|interface| unsafe { (interface.reset_counters)() })
 }
 
-/// Runs, instructions and time by kernel.
+/// Runs, instructions, bytes and time by kernel.
 pub fn kernels() -> Result<KernelCounts> {
     let mut lines: Vec<String> = Vec::new();
     // SAFETY: the list lives until the call returns, as `push_text` needs.
@@ -167,7 +167,10 @@ pub fn kernels() -> Result<KernelCounts> {
     let count = |line: &String| {
         let mut fields = line.split('\t');
         let (name, mut number) = (fields.next()?.to_string(), || fields.next()?.parse().ok());
-        Some((name, KernelCount { runs: number()?, instructions: number()?, time: Duration::from_nanos(number()?) }))
+        Some((
+            name,
+            KernelCount { runs: number()?, instructions: number()?, bytes_read: number()?, bytes_written: number()?, time: Duration::from_nanos(number()?) },
+        ))
     };
     Ok(lines.iter().filter_map(count).collect())
 }

@@ -40,7 +40,7 @@ fn captured_steps_are_the_written_ones() {
             seed(s);
             let (got, there, captured) = trained(&turn.device, make, &sizes);
             assert_eq!(captured, 2, "one for each size");
-            let worst = got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+            let worst = difference(&got, &expected);
             let moved = there.iter().zip(&numbers).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             println!("{what} captured, seed {s}: losses off by at most {worst:.1e}, numbers by {moved:.1e}");
             assert!(worst <= 1e-4, "{what}: {got:?}, expected {expected:?}");
@@ -110,7 +110,7 @@ fn whatever_changes_is_captured_again() {
         losses
     };
     let (expected, got) = (run(&Device::Cpu), run(&turn.device));
-    let worst = got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+    let worst = difference(&got, &expected);
     assert!(worst <= 1e-4, "{got:?}, expected {expected:?}");
 }
 
@@ -161,4 +161,32 @@ fn what_cannot_be_captured_is_an_error_and_changes_nothing() {
     // And the GPU goes on.
     let x = Tensor::ones(&[3], DType::F32).unwrap().to(&turn.device).unwrap();
     assert_eq!(x.add(&x).unwrap().to_vec::<f32>().unwrap(), [2.0; 3]);
+}
+
+#[test]
+fn threads_do_not_disturb_each_other() {
+    let Some(turn) = gpu() else { return };
+    let sizes = [6, 4, 6, 4, 6, 4, 6];
+    let alone = trained(&turn.device, mlp, &sizes);
+    // Four threads: two capture and replay, two compute as they go.
+    let together: Vec<_> = std::thread::scope(|scope| {
+        let captured: Vec<_> = (0..2).map(|_| scope.spawn(|| trained(&turn.device, mlp, &sizes))).collect();
+        let computed: Vec<_> = (0..2)
+            .map(|k| {
+                let device = turn.device;
+                scope.spawn(move || {
+                    let x = Tensor::full(&[64], 1.0 + k as f64, DType::F32).unwrap().to(&device).unwrap();
+                    for _ in 0..200 {
+                        let y = x.square().unwrap().add(&x).unwrap().sum().unwrap();
+                        assert_eq!(y.item().unwrap(), 64.0 * (1.0 + k as f64) * (2.0 + k as f64));
+                    }
+                })
+            })
+            .collect();
+        computed.into_iter().for_each(|thread| thread.join().unwrap());
+        captured.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    for result in together {
+        assert!(result == alone, "other bits beside other threads");
+    }
 }

@@ -90,3 +90,11 @@ pub fn batch(n: usize, seed: u64) -> (Tensor, Tensor) {
     let images: Vec<f32> = noise.into_iter().enumerate().map(pixel).collect();
     (Tensor::from_slice(&images, &[n, 1, 28, 28]).unwrap(), Tensor::from_slice(&labels, &[n]).unwrap())
 }
+
+/// The largest difference; infinite where a number is none.
+#[track_caller]
+pub fn difference(got: &[f64], expected: &[f64]) -> f64 {
+    assert_eq!(got.len(), expected.len());
+    let apart = got.iter().zip(expected).map(|(a, b)| (a - b).abs());
+    apart.fold(0.0, |most: f64, x| if x.is_nan() { f64::INFINITY } else { most.max(x) })
+}

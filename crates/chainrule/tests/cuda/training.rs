@@ -33,7 +33,7 @@ fn same_losses(what: &str, make: fn(&mut Rng) -> Result<Sequential>, optimizer: 
     for s in seeds() {
         seed(s);
         let (got, there) = trained(&turn.device, make, &mut *optimizer(), n);
-        let worst = got.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max);
+        let worst = difference(&got, &expected);
         let moved = there.iter().zip(&numbers).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         println!("{what}, seed {s}: losses off by at most {worst:.1e}, numbers after {STEPS} steps by {moved:.1e}");
         assert!(worst <= 1e-4, "{what}, seed {s}: losses off by {worst:e}\n{got:?}\n{expected:?}");

@@ -40,6 +40,10 @@ impl Key {
             let batch = if count == 1 { 0 } else { x.batch as i64 };
             Some(Form { by_rows, leading, batch, alignment: 1 << x.address.trailing_zeros().min(4) })
         };
+        // The library chooses for a bias that begins on 16 bytes, and does not ask.
+        if finish.side != BiasSide::None && !finish.bias.is_multiple_of(16) {
+            return None;
+        }
         let forms = [form(a, m, k)?, form(b, k, n)?, form(c, m, n)?];
         use sys::cublasLtEpilogue_t::*;
         let epilogue = match (finish.side, finish.activation == 1) {

@@ -65,14 +65,14 @@ __device__ __forceinline__ void forward(const Call &call, float *losses, float *
 }
 
 template <u32 LANES>
-__device__ __forceinline__ void backward(const Call &call, const float *log_normaliser, const float *row_scale, float *to) {
+__device__ __forceinline__ void backward(const Call &call, const float *log_normaliser, const float *row_scale, i64 scale_step, float *to) {
     __shared__ Total totals[LANES == BLOCK ? WARP : 1];
     each_row<LANES>(call.rows, [=](u64 row, u32 thread, u32 threads) {
         double total = call.smoothing > 0.0 ? total_weight<LANES>(call, thread, threads, totals) : 0.0;
         if (row >= call.rows) return;
         const float *x = call.logits + row * call.classes;
         i64 label = class_of(call, row);
-        double weight = weight_of(call, label), scale = row_scale[row], spread = call.smoothing / call.classes;
+        double weight = weight_of(call, label), scale = row_scale[(i64)row * scale_step], spread = call.smoothing / call.classes;
         float factor = (float)(scale * ((1.0 - call.smoothing) * weight + spread * total)), even = (float)(-scale * spread);
         float taken = (float)(scale * (1.0 - call.smoothing) * weight), normaliser = log_normaliser[row];
         each_four(call.classes, thread, threads, [&](u32 at, u32 left) {
@@ -92,7 +92,7 @@ __device__ __forceinline__ void backward(const Call &call, const float *log_norm
 
 #define KERNELS(suffix, LANES)                                                                                                                                         \
     KERNEL cross_entropy_##suffix(Call call, float *losses, float *log_normaliser, float *weights) { forward<LANES>(call, losses, log_normaliser, weights); }           \
-    KERNEL cross_entropy_backward_##suffix(Call call, const float *log_normaliser, const float *row_scale, float *to) { backward<LANES>(call, log_normaliser, row_scale, to); }
+    KERNEL cross_entropy_backward_##suffix(Call call, const float *log_normaliser, const float *row_scale, i64 scale_step, float *to) { backward<LANES>(call, log_normaliser, row_scale, scale_step, to); }
 KERNELS(octets, OCTET)
 KERNELS(warps, WARP)
 KERNELS(blocks, BLOCK)

@@ -72,12 +72,13 @@ impl Arguments {
 
     pub(super) fn backward(&self, gpu: &'static Gpu, op: &'static str, log_normaliser: &Array, row_scale: &Array) -> Result<Array> {
         let (rows, classes) = (self.logits.dims()[0], self.logits.dims()[1]);
-        let (log_normaliser, row_scale) = (log_normaliser.contiguous()?, row_scale.contiguous()?);
+        // The scale is often one number for all rows.
+        let (log_normaliser, step) = (log_normaliser.contiguous()?, row_scale.strides().first().map_or(0, |&step| step as i64));
         let out = Array::stale_on(gpu, *self.logits.shape(), self.logits.dtype())?;
         if out.count() > 0 {
             let (place, grid) = grid_of_rows(rows, classes);
             let kernel = ["cross_entropy_backward_octets", "cross_entropy_backward_warps", "cross_entropy_backward_blocks"][place];
-            KERNELS.launch(gpu, kernel, grid, &[&self.call(op)?, &log_normaliser.address(), &row_scale.address(), &out.address()])?;
+            KERNELS.launch(gpu, kernel, grid, &[&self.call(op)?, &log_normaliser.address(), &row_scale.address(), &step, &out.address()])?;
         }
         Ok(out)
     }

@@ -2,7 +2,7 @@
 // A small channel is reduced and written by one block in one launch. A large one is reduced in pieces, whose sums the blocks of a second launch add up before they write.
 #include "norm.cuh"
 
-// The numbers of one channel that a block walks; `Extents` of ops/norm/cuda.rs. `piece` is how many numbers of a channel a block takes, `pieces` how many blocks that makes.
+// The numbers of one channel that a block walks; `Pieces` of ops/norm/cuda/batch.rs. `piece` is how many numbers of a channel a block takes, `pieces` how many blocks that makes.
 struct Extents {
     u32 batch, channels, inner, piece, pieces;
 };

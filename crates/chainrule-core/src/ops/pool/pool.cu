@@ -1,7 +1,7 @@
 // Pooling: a thread a number of the result. Backward, each number of dx gathers from the windows that hold it, in their order, so that nothing is added twice at once.
 #include "prelude.cuh"
 
-// The windows, and planes of `input` to planes of `output`; `Shape` of ops/pool/cuda.rs. Index 0 is height, 1 width.
+// The windows, and planes of `input` to planes of `output`; `Windows` of ops/pool/cuda.rs. Index 0 is height, 1 width.
 struct Windows {
     u32 kernel[2], stride[2], padding[2], dilation[2], input[2], output[2];
 

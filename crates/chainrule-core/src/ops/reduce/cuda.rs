@@ -44,9 +44,9 @@ fn split(op: &'static str, x: &Array, reduced: &[bool; MAX_RANK]) -> Result<[Arr
 }
 
 /// The step and the extent of the innermost dimension that has several numbers.
-fn innermost(x: &Array) -> (usize, usize) {
+fn innermost(x: &Array) -> (isize, usize) {
     let inner = (0..x.rank()).rev().find(|&axis| x.dims()[axis] > 1);
-    inner.map_or((1, 1), |axis| (x.strides()[axis].unsigned_abs(), x.dims()[axis]))
+    inner.map_or((1, 1), |axis| (x.strides()[axis], x.dims()[axis]))
 }
 
 /// Whether every step is a multiple of four, but for the `inner` innermost dimensions that have several numbers.
@@ -75,7 +75,7 @@ pub(super) fn sum(gpu: &'static Gpu, op: &'static str, x: &Array, reduced: &[boo
     }
     let [kept, rest] = split(op, x, reduced)?;
     let ((kept_step, side_by_side), (step, run)) = (innermost(&kept), innermost(&rest));
-    let columns = kept_step == 1 && step > 1 && side_by_side >= COLUMNS;
+    let columns = kept_step == 1 && step.unsigned_abs() > 1 && side_by_side >= COLUMNS;
     // A row that is cut costs a second launch, so short ones are not.
     let bundles = if columns { rows.div_ceil(WARP) } else { rows };
     let least = if columns { 512 } else { 8192 };

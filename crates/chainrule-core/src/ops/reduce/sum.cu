@@ -1,6 +1,6 @@
 // Sums over any dimensions: every number is read once, and added once; results, and for long sums partial ones of 8 bytes, are written.
 //
-// A sum is a row: `kept` says where it begins, `reduced` where its numbers lie from there. It may be cut in parts, whose sums a second launch adds up. Threads add at most 64 numbers in the element type before they go on in double,
+// A sum is a row: `kept` says where it begins, `reduced` where its numbers lie from there. It may be cut in parts, whose sums a second launch adds up. Threads add at most 128 numbers in the element type before they go on in double,
 // so that the rounding error does not grow with the length; all trees are fixed by the shape.
 #include "prelude.cuh"
 

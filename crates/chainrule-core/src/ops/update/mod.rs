@@ -11,7 +11,7 @@ mod rules;
 pub use crate::simd::Real;
 pub use factored::{Factored, factored_update};
 #[cfg(feature = "cuda")]
-pub use fused::{Part, Status, Stepper};
+pub use fused::{Following, Part, Status, Stepper};
 pub use measure::{Term, all_finite, sum_of_squares, sum_of_squares_of};
 
 pub use rules::{Fused, Limits, Setting};

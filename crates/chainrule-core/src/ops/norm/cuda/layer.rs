@@ -150,8 +150,8 @@ pub(in super::super) fn layer_norm_backward(
         dweight: to_weight,
         dbias: to_bias,
         step: columns as u64,
-        rows: rows as u32,
-        size: size as u32,
+        rows: expect_countable("layer_norm_backward", rows)?,
+        size: expect_countable("layer_norm_backward", size)?,
         row_blocks: by_rows.blocks[0],
         height: height as u32,
     };

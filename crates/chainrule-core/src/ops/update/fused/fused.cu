@@ -7,12 +7,22 @@
 enum : u32 { CHUNK = 4096, THREADS = 256, SETTINGS = 8, CONSTANTS = 10 };
 
 // What a part is: SGD's or Adam's parameter, or a buffer that takes new numbers.
-enum Kind : u32 { PLAIN, MOMENTUM, ADAM, AMSGRAD, FOLLOW, FOLLOW_WORDS };
+enum Kind : u32 { PLAIN, MOMENTUM, ADAM, AMSGRAD, FOLLOW, FOLLOW_WHOLE };
+
+// A buffer becomes `decay · buffer + scale · add`; where there is no address to add from, `add` is one number.
+struct Following {
+    float decay, scale;
+    double add;
+    u64 none;
+};
 
 struct Part {
     float *value;
     const float *gradient;
-    float *states[3];
+    union {
+        float *states[3];
+        Following follows;
+    };
     u64 count;
     u32 kind;
     u32 setting;
@@ -47,6 +57,15 @@ struct Sums {
 
 __device__ __forceinline__ float limited(float x, float most) { return fminf(fmaxf(x, -most), most); }
 
+// A product that is rounded before something is added to it, as on the CPU; -0 becomes 0 there.
+__device__ __forceinline__ float scaled(float x, float factor) { return factor == 1.0f ? x : __fmaf_rn(x, factor, 0.0f); }
+
+// A buffer's new number.
+__device__ __forceinline__ float followed(const Part &part, u64 i) {
+    float add = part.gradient ? part.gradient[i] : (float)part.follows.add;
+    return __fadd_rn(scaled(part.value[i], part.follows.decay), scaled(add, part.follows.scale));
+}
+
 // The squares of a chunk's gradients, in double; a sum that is not finite shows a gradient that is not.
 KERNEL measure(const Part *parts, const Chunk *chunks, const Limits *limits, Sums *sums) {
     __shared__ double scratch[THREADS / WARP];
@@ -56,7 +75,12 @@ KERNEL measure(const Part *parts, const Chunk *chunks, const Limits *limits, Sum
     float most = (float)limits->clip_value;
     bool follows = part->kind >= FOLLOW;
     double squares = 0.0, clipped = 0.0;
-    if (part->kind != FOLLOW_WORDS) {
+    if (part->kind == FOLLOW) {
+        for (u64 i = start + threadIdx.x; i < end; i += THREADS) {
+            double x = followed(*part, i);
+            squares += x * x;
+        }
+    } else if (!follows) {
         for (u64 i = start + threadIdx.x; i < end; i += THREADS) {
             double x = part->gradient[i], y = limited((float)x, most);
             squares += x * x;
@@ -148,14 +172,21 @@ KERNEL write(const Part *parts, const Chunk *chunks, const Limits *limits, const
     Chunk chunk = chunks[blockIdx.x];
     const Part part = parts[chunk.part];
     u64 start = (u64)chunk.index * CHUNK, end = min(start + CHUNK, part.count);
-    if (part.kind >= FOLLOW) {
-        // As bits, so that whole numbers pass too.
-        u32 *to = (u32 *)part.value;
-        const u32 *from = (const u32 *)part.gradient;
-        for (u64 i = start + threadIdx.x; i < end; i += THREADS) to[i] = from[i];
+    if (part.kind == FOLLOW) {
+        for (u64 i = start + threadIdx.x; i < end; i += THREADS) part.value[i] = followed(part, i);
         return;
     }
-    const float *c = constants + part.setting * CONSTANTS;
+    if (part.kind == FOLLOW_WHOLE) {
+        // Whole numbers are added as they are.
+        i64 *to = (i64 *)part.value;
+        const i64 *from = (const i64 *)part.gradient;
+        for (u64 i = start + threadIdx.x; i < end; i += THREADS) to[i] += from ? from[i] : (i64)part.follows.add;
+        return;
+    }
+    // In registers, because the compiler must think that every store may change them.
+    float c[CONSTANTS];
+#pragma unroll
+    for (u32 i = 0; i < CONSTANTS; i++) c[i] = constants[part.setting * CONSTANTS + i];
     float most = (float)limits->clip_value, scale = c[0], decay = c[1];
     for (u64 i = start + threadIdx.x; i < end; i += THREADS) {
         float p = part.value[i];

@@ -8,6 +8,7 @@ use crate::dtype::DType;
 use crate::error::{Error, Result};
 use crate::ops::expect_shape;
 use crate::shape::Shape;
+use std::sync::OnceLock;
 
 static KERNELS: cuda::Source = cuda::Source::new("fused", include_str!("fused.ptx"));
 
@@ -35,6 +36,19 @@ pub struct Part {
     pub setting: usize,
 }
 
+/// A buffer that becomes `decay · buffer + scale · add` where the step is taken. `add` may be one number on the CPU.
+#[derive(Clone, Debug)]
+pub struct Following {
+    /// What is written.
+    pub buffer: Array,
+    /// What is kept of it.
+    pub decay: f64,
+    /// What is taken of the addend.
+    pub scale: f64,
+    /// The addend.
+    pub add: Array,
+}
+
 /// The tables of a step on the GPU.
 pub struct Stepper {
     gpu: &'static Gpu,
@@ -48,9 +62,9 @@ pub struct Stepper {
     settings: Array,
     constants: Array,
     state: Array,
-    losses: Array,
-    turn: Array,
-    mirror: Mirror,
+    /// What captured steps alone need, made when it is first asked for: the ring of losses and how many it has seen, and the mirrored state.
+    losses: OnceLock<[Array; 2]>,
+    mirror: OnceLock<Mirror>,
 }
 
 /// What became of the steps so far.
@@ -70,12 +84,12 @@ pub struct Status {
 }
 
 impl Stepper {
-    /// Lays the tables of these parameters, and of buffers `(buffer, its new numbers)` that follow, for `rows` settings.
+    /// Lays the tables of these parameters, and of buffers that follow, for `rows` settings.
     ///
     /// # Errors
     /// Arrays that are not dense, not on one GPU, of other shapes or element types; states that no rule keeps.
-    pub fn new(parts: &[Part], buffers: &[(Array, Array)], rows: usize) -> Result<Stepper> {
-        let Some(first) = parts.iter().map(|part| &part.value).chain(buffers.iter().map(|(to, _)| to)).next() else {
+    pub fn new(parts: &[Part], buffers: &[Following], rows: usize) -> Result<Stepper> {
+        let Some(first) = parts.iter().map(|part| &part.value).chain(buffers.iter().map(|follow| &follow.buffer)).next() else {
             return Err(Error::value(OP, "there is no parameter to step"));
         };
         let Device::Cuda(ordinal) = first.device() else { return Err(Error::device(OP, "the parameters stand on the CPU, expected a GPU")) };
@@ -100,15 +114,24 @@ impl Stepper {
             table.extend([part.value.address(), part.gradient.address(), state(0), state(1), state(2), count as u64, kind | (part.setting as u64) << 32]);
             order.extend((0..count.div_ceil(CHUNK) as u64).map(|chunk| place as u64 | chunk << 32));
         }
-        for (place, (to, from)) in buffers.iter().enumerate() {
-            matching(to, from)?;
-            let words = to.count() * to.dtype().size() / 4;
-            let kind = if to.dtype() == DType::F32 { 4 } else { 5 };
-            if to.dtype().size() < 4 {
-                return Err(Error::DType { op: OP, got: to.dtype(), expected: "f32, f64 or i64 for a buffer on a GPU" });
+        for (place, Following { buffer, decay, scale, add }) in buffers.iter().enumerate() {
+            let kind = match buffer.dtype() {
+                DType::F32 => 4,
+                DType::I64 => 5,
+                got => return Err(Error::DType { op: OP, got, expected: "f32 or i64 for a buffer on a GPU" }),
+            };
+            // One number of the CPU goes into the table.
+            let (from, number) = match add.device() {
+                Device::Cpu if add.count() == 1 => (0, add.item()?),
+                _ => (matching(buffer, add).map(|()| add.address())?, 0.0),
+            };
+            if buffer.dtype() == DType::I64 && (*decay, *scale) != (1.0, 1.0) {
+                return Err(Error::value(OP, format!("a buffer of whole numbers follows with factors {decay} and {scale}, expected 1 and 1 on a GPU")));
             }
-            table.extend([to.address(), from.address(), 0, 0, 0, words as u64, kind]);
-            order.extend((0..words.div_ceil(CHUNK) as u64).map(|chunk| (parts.len() + place) as u64 | chunk << 32));
+            let factors = u64::from((*decay as f32).to_bits()) | u64::from((*scale as f32).to_bits()) << 32;
+            let count = buffer.count();
+            table.extend([buffer.address(), from, factors, number.to_bits(), 0, count as u64, kind]);
+            order.extend((0..count.div_ceil(CHUNK) as u64).map(|chunk| (parts.len() + place) as u64 | chunk << 32));
         }
         let chunks = order.len();
         let stale = |count: usize, dtype| Array::lasting_on(gpu, Shape::new(&[count.max(1)])?, dtype);
@@ -124,9 +147,8 @@ impl Stepper {
             settings: stale(SETTINGS * rows, DType::F64)?,
             constants: stale(CONSTANTS * rows, DType::F32)?,
             state: uploaded(gpu, &[0; STATE])?,
-            losses: stale(LOSSES, DType::F32)?,
-            turn: uploaded(gpu, &[0])?,
-            mirror: Mirror::new(gpu, STATE)?,
+            losses: OnceLock::new(),
+            mirror: OnceLock::new(),
         };
         Ok(stepper)
     }
@@ -185,11 +207,18 @@ impl Stepper {
     /// # Errors
     /// A loss of more or fewer numbers than one, or of another type than f32, or elsewhere.
     pub fn keep_loss(&self, loss: &Array) -> Result<()> {
-        expect_shape(OP, "the loss", loss, &[])?;
-        if loss.dtype() != DType::F32 || loss.device() != self.losses.device() {
-            return Err(Error::device(OP, format!("the loss is {} on {}, expected f32 on {}", loss.dtype(), loss.device(), self.losses.device())));
+        if loss.count() != 1 {
+            return Err(Error::shape(OP, format!("the loss has shape {:?}, expected one number", loss.shape())));
         }
-        KERNELS.launch(self.gpu, "keep_loss", Grid::blocks(1, 1), &[&loss.address(), &self.losses.address(), &(LOSSES as u32), &self.turn.address()])
+        if loss.dtype() != DType::F32 || loss.device() != self.state.device() {
+            return Err(Error::device(OP, format!("the loss is {} on {}, expected f32 on {}", loss.dtype(), loss.device(), self.state.device())));
+        }
+        if self.losses.get().is_none() {
+            let made = [Array::lasting_on(self.gpu, Shape::new(&[LOSSES])?, DType::F32)?, uploaded(self.gpu, &[0])?];
+            self.losses.get_or_init(|| made);
+        }
+        let Some([losses, turn]) = self.losses.get() else { return Ok(()) };
+        KERNELS.launch(self.gpu, "keep_loss", Grid::blocks(1, 1), &[&loss.address(), &losses.address(), &(LOSSES as u32), &turn.address()])
     }
 
     /// The loss of the `turn`-th step that was kept, counted from 0; waits.
@@ -197,11 +226,12 @@ impl Stepper {
     /// # Errors
     /// One that is not kept yet, or no more; a GPU that failed.
     pub fn loss(&self, turn: u64) -> Result<f64> {
-        let turns = self.turn.item()? as u64;
+        let Some([losses, turns]) = self.losses.get() else { return Err(Error::value("item", "no loss was kept")) };
+        let turns = turns.item()? as u64;
         if turn >= turns || turns - turn > LOSSES as u64 {
             return Err(Error::value("item", format!("the loss of step {turn} of {turns} is not there, only those of the last {LOSSES} are")));
         }
-        self.losses.narrow(0, (turn % LOSSES as u64) as usize, 1)?.item()
+        losses.narrow(0, (turn % LOSSES as u64) as usize, 1)?.item()
     }
 
     /// What became of the steps so far; waits.
@@ -217,12 +247,16 @@ impl Stepper {
     /// # Errors
     /// A GPU that failed.
     pub fn report(&self) -> Result<()> {
-        self.mirror.follow(self.state.address())
+        if self.mirror.get().is_none() {
+            let made = Mirror::new(self.gpu, STATE)?;
+            self.mirror.get_or_init(|| made);
+        }
+        self.mirror.get().map_or(Ok(()), |mirror| mirror.follow(self.state.address()))
     }
 
     /// The latest report that has arrived; does not wait, and may be some steps old.
     pub fn seen(&self) -> Status {
-        Status::of(&self.mirror.read())
+        Status::of(&self.mirror.get().map_or_else(Vec::new, Mirror::read))
     }
 
     /// Lets steps be written again after one that was not finite.
