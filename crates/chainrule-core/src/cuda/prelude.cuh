@@ -40,7 +40,7 @@ struct Strided {
     }
 };
 
-// Sums and extremes over a warp; every lane gets the result. All 32 lanes take part.
+// Sums over a warp; every lane gets the result. All 32 lanes take part.
 __device__ __forceinline__ float warp_sum(float x) {
 #pragma unroll
     for (int lanes = 16; lanes > 0; lanes >>= 1) x += __shfl_xor_sync(ALL, x, lanes);
@@ -58,11 +58,6 @@ __device__ __forceinline__ i64 warp_sum(i64 x) {
 }
 // The larger one; NaN where either is NaN, as on the CPU.
 __device__ __forceinline__ float larger(float a, float b) { return (a > b || a != a) ? a : b; }
-__device__ __forceinline__ float warp_max(float x) {
-#pragma unroll
-    for (int lanes = 16; lanes > 0; lanes >>= 1) x = larger(x, __shfl_xor_sync(ALL, x, lanes));
-    return x;
-}
 
 // The sum over a block, for every thread; `scratch` holds a number a warp. The block has whole warps.
 template <typename T>
@@ -74,13 +69,4 @@ __device__ __forceinline__ T block_sum(T x, T *scratch) {
     __syncthreads();
     x = lane < warps ? scratch[lane] : T(0);
     return warp_sum(x);
-}
-__device__ __forceinline__ float block_max(float x, float *scratch) {
-    u32 lane = threadIdx.x % WARP, warp = threadIdx.x / WARP, warps = blockDim.x / WARP;
-    x = warp_max(x);
-    __syncthreads(); // an earlier use of the scratch is over
-    if (lane == 0) scratch[warp] = x;
-    __syncthreads();
-    x = lane < warps ? scratch[lane] : -INFINITY;
-    return warp_max(x);
 }

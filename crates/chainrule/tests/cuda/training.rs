@@ -1,9 +1,9 @@
 //! The same program on both devices: the losses of 20 steps.
 
 use crate::support::*;
-use chainrule::nn::{Layer, Module, Sequential, state_dict};
+use chainrule::nn::{Layer, Linear, Module, Sequential, state_dict};
 use chainrule::optim::{Adam, AdamW, Optimize, Sgd};
-use chainrule::{Device, Result, Rng, Tape};
+use chainrule::{DType, Device, Result, Rng, Tape, Tensor};
 
 const STEPS: u64 = 20;
 
@@ -53,4 +53,33 @@ fn lenet_and_adam() {
 #[test]
 fn mlp_and_adam_w_with_groups() {
     same_losses("mlp, adam_w", mlp, || Box::new(AdamW::new(2e-3).clip_value(0.05).group("*.bias", |g| g.weight_decay(0.0).learning_rate_scale(2.0))), 16);
+}
+
+#[test]
+fn more_groups_than_a_warp_has_lanes() {
+    let Some(turn) = gpu() else { return };
+    let run = |device: &Device| {
+        let mut model = (0..40).map(|k| Linear::new(3, 3, &mut Rng::seeded(k)).unwrap()).collect::<Vec<_>>();
+        for layer in &mut model {
+            layer.to(device).unwrap();
+        }
+        // A setting for each layer, and a norm that is clipped for all.
+        let adam = (0..40).fold(Adam::new(1e-3).clip_norm(0.5), |adam, k| adam.group(&format!("{k}.*"), move |g| g.learning_rate_scale(1.0 + k as f64)));
+        let mut adam = adam.group("*.bias", |g| g.weight_decay(0.1));
+        for step in 0..3 {
+            let tape = Tape::training(&mut Rng::seeded(step));
+            let x = tape.input(Tensor::full(&[2, 3], 0.5 + step as f64, DType::F32).unwrap().to(device).unwrap());
+            let losses = model.iter().map(|layer| layer.forward(&x).unwrap().square().unwrap().sum().unwrap());
+            let loss = losses.reduce(|a, b| a.add(&b).unwrap()).unwrap();
+            adam.step(&mut model, &loss.backward().unwrap()).unwrap();
+        }
+        state_dict(&model).unwrap().values().flat_map(|array| array.to_vec::<f32>().unwrap()).collect::<Vec<_>>()
+    };
+    let expected = run(&Device::Cpu);
+    for s in seeds() {
+        seed(s);
+        let worst =
+            run(&turn.device).iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0, |m: f32, d| if d.is_nan() { f32::INFINITY } else { m.max(d) });
+        assert!(worst <= 1e-5, "seed {s}: off by {worst:e}");
+    }
 }
