@@ -14,7 +14,7 @@ fn sources(name: &str) -> String {
         for path in std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())).flatten().map(|entry| entry.path()) {
             if path.is_dir() {
                 folders.push(path);
-            } else {
+            } else if path.extension().is_some_and(|e| e == "rs") {
                 text += &std::fs::read_to_string(&path).expect("a source");
             }
         }
@@ -46,7 +46,8 @@ fn names(text: &str) -> BTreeSet<&str> {
 fn home(first: &str) -> &str {
     match first {
         "Tensor" => "autograd",
-        "Array" | "Rng" => "core",
+        "Array" | "Device" | "Rng" => "core",
+        "Module" => "nn",
         "Optimizer" | "Schedule" => "optim",
         other => other,
     }
