@@ -1,6 +1,6 @@
 //! Array memory: aligned blocks that are recycled, counted and limited.
 //!
-//! Every place has a [`Pool`]: the processor one, a GPU one, and a captured step one of its own.
+//! Every place has a pool: the processor one, a GPU one, and a captured step one of its own.
 //! A block comes from a free list of its size class, or of one somewhat larger; when its last array is gone it goes back whole, reference count included.
 //! So a training step in steady state asks the system for nothing. Blocks are zeroed once, when the system gives them, and hold stale numbers afterwards: never uninitialised memory.
 
