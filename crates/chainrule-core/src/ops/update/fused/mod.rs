@@ -54,7 +54,6 @@ pub struct Stepper {
     gpu: &'static Gpu,
     rows: usize,
     chunks: usize,
-    parts: usize,
     table: Array,
     order: Array,
     sums: Array,
@@ -139,7 +138,6 @@ impl Stepper {
             gpu,
             rows,
             chunks,
-            parts: parts.len() + buffers.len(),
             table: uploaded(gpu, &table)?,
             order: uploaded(gpu, &order)?,
             sums: stale(2 * chunks, DType::F64)?,
@@ -266,11 +264,6 @@ impl Stepper {
     pub fn resume(&self) -> Result<()> {
         // `bad` and `stopped`, the last words of the state.
         self.gpu.upload(&bytes(&[0; 2]), self.state.address() + 8 * (STATE as u64 - 2))
-    }
-
-    /// Parameters and buffers together.
-    pub fn parts(&self) -> usize {
-        self.parts
     }
 }
 
